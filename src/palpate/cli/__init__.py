@@ -1,0 +1,1 @@
+"""The command line: typed configuration over the recipes, no logic."""

@@ -1,0 +1,1 @@
+"""The words everybody speaks: records, protocols, transforms, rollout, randomness, errors. NumPy only."""

@@ -1,0 +1,76 @@
+"""What the rooms expect of one another. Users need not inherit: any object with these members will do."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from palpate.core.actions import ActionSpace
+from palpate.core.records import Decision, Episode, GraspAction, GraspOutcome, Observation, TactileFrame
+
+
+class TouchSensor(Protocol):
+    """A touch sensor as a function of how the object lies over its pad."""
+
+    name: str
+
+    def rest(self, time: float = 0.0) -> TactileFrame:
+        """Return what the sensor gives without contact."""
+        ...
+
+    def press(self, gap: np.ndarray, force: float, time: float = 0.0) -> TactileFrame:
+        """Return what it gives when a surface at distance `gap` (H, W) [m] is pressed on with `force` [N]."""
+        ...
+
+
+@runtime_checkable
+class Embodiment(Protocol):
+    """A simulated world or a real robot that can attempt a grasp, look, grasp again, and lift."""
+
+    action_space: ActionSpace
+
+    def begin(self, seed: int, index: int) -> Observation:
+        """Place an object, find it, take the initial grasp, and return what is sensed during it."""
+        ...
+
+    def regrasp(self, action: GraspAction) -> Observation:
+        """Open, move, close, and return what is sensed during the new grasp."""
+        ...
+
+    def lift(self) -> GraspOutcome:
+        """Lift and hold; return what the embodiment itself knows of the outcome (a robot knows nothing)."""
+        ...
+
+    def finish(self) -> Episode:
+        """Return everything recorded since `begin`, without labels."""
+        ...
+
+
+class Policy(Protocol):
+    """Anything that decides on a regrasp."""
+
+    def act(self, observation: Observation, look: int, rng: np.random.Generator) -> Decision:
+        """Decide after look number `look` (0 is the initial grasp)."""
+        ...
+
+
+class OutcomeModel(Protocol):
+    """Predicts the probability of each outcome of an action. The state is encoded once for many actions."""
+
+    outcomes: tuple[str, ...]
+
+    def encode(self, observation: Observation) -> Any:
+        """Return the model's own form of the state."""
+        ...
+
+    def score(self, state: Any, actions: np.ndarray) -> np.ndarray:
+        """Return (N, len(outcomes)) float32 probabilities of actions (N, 4 + J)."""
+        ...
+
+
+class Labeller(Protocol):
+    """Turns what was sensed into labels."""
+
+    def label(self, episode: Episode) -> Mapping[str, float | None]:
+        """Return labels by name; None where they cannot be known."""
+        ...

@@ -1,0 +1,45 @@
+"""Collects samples of every rate into streams, losing nothing."""
+
+import numpy as np
+
+from palpate.core.errors import RecordError
+from palpate.core.records import Event, Stream, StreamSpec
+
+
+class Recorder:
+    """Append samples and events as they come; `streams()` and `events()` freeze them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._specs: dict[str, StreamSpec] = {}
+        self._times: dict[str, list[float]] = {}
+        self._values: dict[str, list[np.ndarray]] = {}
+        self._events: list[Event] = []
+
+    def declare(self, spec: StreamSpec) -> None:
+        """Make a stream known. A declared stream without a sample is absent from the episode."""
+        if self._specs.get(spec.name, spec) != spec:
+            raise RecordError(f"stream {spec.name!r} was declared before with another spec")
+        self._specs[spec.name] = spec
+
+    def add(self, name: str, time: float, value: np.ndarray) -> None:
+        """Append one sample, copied and cast to the declared type."""
+        if name not in self._specs:
+            raise RecordError(f"stream {name!r} was not declared; declared: {sorted(self._specs)}")
+        self._times.setdefault(name, []).append(time)
+        self._values.setdefault(name, []).append(np.array(value, dtype=self._specs[name].dtype))
+
+    def mark(self, name: str, time: float) -> None:
+        """Note an event."""
+        self._events.append(Event(name=name, time=time))
+
+    def streams(self) -> dict[str, Stream]:
+        """Return the streams that have at least one sample."""
+        return {
+            name: Stream(spec=self._specs[name], times=np.array(self._times[name], float), values=np.stack(self._values[name]))
+            for name in self._times
+        }
+
+    def events(self) -> tuple[Event, ...]:
+        """Return the events in order of time."""
+        return tuple(sorted(self._events, key=lambda event: event.time))

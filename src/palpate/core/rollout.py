@@ -1,0 +1,38 @@
+"""The only loop that steps an embodiment: simulated collection, closed-loop tests and real recording all use it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from palpate.core.protocols import Embodiment, Policy
+from palpate.core.randomness import generator
+from palpate.core.records import Decision, Episode, GraspOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One trial as it went."""
+
+    episode: Episode
+    decisions: tuple[Decision, ...]
+    outcome: GraspOutcome
+    """What the embodiment itself reports (in simulation: the truth, for checking; on a robot: nothing)."""
+
+
+def rollout(embodiment: Embodiment, policy: Policy, seed: int, index: int, *, max_looks: int = 1) -> Rollout:
+    """Run one trial: initial grasp, up to `max_looks` regrasps, lift.
+
+    The policy may end the looking early with `lift=True`; the last look always ends in a lift.
+    Its random numbers depend on `seed` and `index` only and are independent of the embodiment's.
+    """
+    rng: np.random.Generator = generator(seed, index, 1)
+    observation = embodiment.begin(seed, index)
+    decisions: list[Decision] = []
+    for look in range(max_looks):
+        decision = policy.act(observation, look, rng)
+        decisions.append(decision)
+        observation = embodiment.regrasp(decision.action)
+        if decision.lift:
+            break
+    outcome = embodiment.lift()
+    return Rollout(episode=embodiment.finish(), decisions=tuple(decisions), outcome=outcome)

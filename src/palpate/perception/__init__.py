@@ -1,0 +1,1 @@
+"""Quantities read out of signals by formula: loudness, collisions, stability, contact, position."""

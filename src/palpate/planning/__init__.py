@@ -1,0 +1,1 @@
+"""Choosing actions with any outcome model."""

@@ -1,0 +1,1 @@
+"""MuJoCo scenes: hand, toys, cameras. The only room that imports mujoco."""
