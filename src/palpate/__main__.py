@@ -1,0 +1,6 @@
+"""`python -m palpate`."""
+
+from palpate.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

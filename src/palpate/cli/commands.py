@@ -1,0 +1,177 @@
+"""The commands as frozen dataclasses: the docstring of a field is its help text. Nothing heavy, so that --help is fast."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectGentle:
+    """Collect grasp trials with the squeaking toy: random regrasps, labelled by sound and proprioception."""
+
+    out: Path
+    """Folder of the data set."""
+    trials: int = 1500
+    """Number of trials in the data set when done."""
+    seed: int = 0
+    """Seed of trials and toys. The same seed gives the same data with any number of workers."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a data set that was interrupted."""
+    toys: int = 60
+    """Number of toys."""
+    pose: Literal["both", "upright", "lying"] = "both"
+    """How the toy lies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportBts3:
+    """Import real BioTac grasps (BioTacSP Stability Set layout) from CSV files."""
+
+    files: Positional[tuple[Path, ...]]
+    """CSV files; the file name ends in the palm pose."""
+    out: Path
+    """Folder of the data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what a data set holds."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """Train the outcome model, with cross-validation."""
+
+    data: Path
+    """Folder of the data set."""
+    out: Path
+    """Folder of the run."""
+    modalities: str = ""
+    """Comma-separated among vision, touch, action; empty: all that the data set has."""
+    backbone: str = "efficientnet_lite0"
+    """efficientnet_lite0, densenet121, efficientnetv2_b0, resnet50 or resnet18."""
+    folds: int = 5
+    """Folds of the cross-validation; 0 trains the final model only."""
+    group: Literal["trial", "object", "pose"] = "trial"
+    """What must not cross folds."""
+    seed: int = 0
+    """Seed of folds, initial weights and order."""
+    epochs: int = 30
+    """Passes over the training data."""
+    image_size: int = 224
+    """Side of the image that the backbone sees [px]."""
+    crops: int = 1
+    """Random crops of every image beside the one in the middle."""
+    fine_tune: bool = False
+    """Train the backbone end to end instead of using frozen, cached features (for a GPU)."""
+    weights: Path | None = None
+    """Weights of the backbone (safetensors), where no pip package ships them."""
+    threads: int = 2
+    """CPU threads."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a trained run on a data set that it has not seen."""
+
+    run: Positional[Path]
+    """Folder of the run."""
+    data: Path
+    """Folder of the data set."""
+    calibrate: int | None = None
+    """Touch as numbers: re-centre on this many unlabelled grasps of each object and pose; -1 for all of them."""
+    seed: int = 0
+    """Seed of the choice of calibration grasps."""
+    json: Path | None = None
+    """Also write the figures to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraspGentle:
+    """Try a policy in closed loop in the world."""
+
+    policy: str
+    """Folder of a run, or `random`."""
+    out: Path
+    """Folder of the recorded trials."""
+    trials: int = 100
+    """Number of trials, half upright, half lying."""
+    seed: int = 1000
+    """Seed of toys and starting states; the same seed gives every policy the same starts."""
+    workers: int = 2
+    """Worker processes."""
+    candidates: int = 100_000
+    """Action candidates of the exhaustive search (95 % random, 5 % fingers only)."""
+    search: Literal["exhaustive", "sampling"] = "exhaustive"
+    """How Equation 1 is solved."""
+    max_looks: int = 3
+    """Grasps at most before the lift."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+    json: Path | None = None
+    """Also write the rates to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one self-contained HTML page from runs."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of training runs and closed-loop tests."""
+    out: Path
+    """The HTML file."""
+    data: Path | None = None
+    """The data set, for pictures of its trials; default: the one the runs were trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportLerobot:
+    """Export a data set to LeRobot v3.0."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    out: Path
+    """Folder of the LeRobot data set."""
+    fps: int = 10
+    """Rows per second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Run the main job end to end: collect, train, grasp, report."""
+
+    out: Path = field(default_factory=lambda: Path("runs") / "demo")
+    """Folder of everything the demo makes."""
+    trials: int = 1500
+    """Trials to collect."""
+    grasps: int = 100
+    """Closed-loop trials of each policy."""
+    epochs: int = 20
+    """Passes over the training data."""
+    image_size: int = 160
+    """Side of the image that the backbone sees [px]."""
+    seed: int = 0
+    """Seed of everything."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = True
+    """Use what an earlier demo finished."""
+
+
+Collect = Annotated[CollectGentle, tyro.conf.subcommand("gentle")]
+Import = Annotated[ImportBts3, tyro.conf.subcommand("bts3")]
+Train = Annotated[TrainOutcome, tyro.conf.subcommand("outcome")]
+Grasp = Annotated[GraspGentle, tyro.conf.subcommand("gentle")]
+Export = Annotated[ExportLerobot, tyro.conf.subcommand("lerobot")]

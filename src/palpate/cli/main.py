@@ -1,0 +1,94 @@
+"""Entry point of `palpate`: parse, then load the heavy parts of the one command that was called."""
+
+import errno
+import sys
+from importlib import import_module
+from typing import Any
+
+import tyro
+
+from palpate.cli import commands
+from palpate.core.errors import PalpateError
+
+COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
+    "collect": {"gentle": (commands.CollectGentle, "collect")},
+    "import": {"bts3": (commands.ImportBts3, "import_bts3")},
+    "info": {"": (commands.Info, "info")},
+    "train": {"outcome": (commands.TrainOutcome, "train")},
+    "evaluate": {"": (commands.Evaluate, "evaluate")},
+    "grasp": {"gentle": (commands.GraspGentle, "grasp")},
+    "report": {"": (commands.Report, "report")},
+    "export": {"lerobot": (commands.ExportLerobot, "export_lerobot")},
+    "demo": {"": (commands.Demo, "demo")},
+}
+"""Verb -> object -> (configuration, function of `palpate.cli.run`)."""
+
+
+def _usage() -> str:
+    lines = ["palpate: see, hear and feel a gentle grasp", "", "usage: palpate COMMAND [options]", ""]
+    for verb, objects in COMMANDS.items():
+        for noun, (config, _) in objects.items():
+            summary = (config.__doc__ or "").strip().splitlines()[0]
+            lines.append(f"  {(verb + ' ' + noun).strip():16s} {summary}")
+    return "\n".join(
+        [*lines, "", "palpate COMMAND --help lists the options of a command; palpate --version prints the version."]
+    )
+
+
+def _select(argv: list[str]) -> tuple[type, str, str, list[str]]:
+    """Return configuration, function name, program name and remaining arguments."""
+    verb, rest = argv[0], argv[1:]
+    if verb not in COMMANDS:
+        raise PalpateError(f"unknown command {verb!r}; allowed: {', '.join(COMMANDS)}. See palpate --help")
+    objects = COMMANDS[verb]
+    if "" in objects:
+        return *objects[""], f"palpate {verb}", rest
+    if not rest or rest[0] not in objects:
+        given = rest[0] if rest else "nothing"
+        raise PalpateError(
+            f"palpate {verb}: got {given!r}; allowed: {', '.join(objects)}. Try: palpate {verb} {next(iter(objects))} --help"
+        )
+    return *objects[rest[0]], f"palpate {verb} {rest[0]}", rest[1:]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return 0 (done), 1 (a problem that the message explains), 2 (wrong use) or 130 (interrupted)."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in {"-h", "--help"}:
+        sys.stdout.write(_usage() + "\n")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from palpate import __version__
+
+        sys.stdout.write(f"palpate {__version__}\n")
+        return 0
+    try:
+        config_type, function, program, rest = _select(argv)
+    except PalpateError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    config: Any = tyro.cli(config_type, prog=program, args=rest)
+    return _run(program, function, config)
+
+
+def _run(program: str, function: str, config: Any) -> int:
+    """Run one command; turn what a user can cause into a message."""
+    code = 1
+    try:
+        getattr(import_module("palpate.cli.run"), function)(config)
+        code = 0
+    except PalpateError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{program}: interrupted; finished work is on disk, the same command with --resume goes on\n")
+        code = 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or error
+        sys.stderr.write(f"{program}: the disk is full ({where}); finished work is safe: free space, then use --resume\n")
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,258 @@
+"""What each command does: translate its options into a recipe's configuration, call it, print what came out."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palpate.cli import commands
+from palpate.core.errors import PalpateError
+from palpate.core.randomness import generator
+from palpate.data.reader import open_dataset
+from palpate.evaluation import loop
+from palpate.evaluation.inputs import GraspTable, PredictionTable
+from palpate.evaluation.intervals import Interval, wilson
+from palpate.evaluation.scores import Study
+
+
+def _say(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.value:5.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _as_json(interval: Interval) -> dict[str, Any]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def collect(config: commands.CollectGentle) -> None:
+    """Run `palpate collect gentle`."""
+    from palpate.recipes.collection import CollectConfig
+    from palpate.recipes.collection import collect as run
+    from palpate.worlds.gentle import GentleConfig
+
+    world = GentleConfig(n_toys=config.toys, pose=config.pose)
+    started = time.perf_counter()
+    folder = run(
+        CollectConfig(
+            out=config.out, trials=config.trials, seed=config.seed, workers=config.workers, resume=config.resume, world=world
+        )
+    )
+    _say(_summary(folder))
+    _say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
+
+
+def _summary(folder: Path) -> str:
+    summary = open_dataset(folder).summary()
+    lines = [
+        f"{summary['episodes']} episodes, task {summary['task']}, {summary['size_bytes'] / 1e6:.0f} MB, schema {summary['schema_version']}"
+    ]
+    for name, stream in summary["streams"].items():
+        rate = "single moments" if stream["rate_hz"] is None else f"{stream['rate_hz']:g} Hz"
+        lines.append(
+            f"  {name:22s} {stream['kind']:7s} {tuple(stream['shape'])!s:16s} {rate}, in {stream['present_in']} episodes"
+        )
+    for name, label in summary["labels"].items():
+        lines.append(f"  label {name:20s} yes {label['yes']}, no {label['no']}, unknown {label['unknown']}")
+    for kind, count in summary["groups"].items():
+        lines.append(f"  group {kind:20s} {count} different")
+    lines += [f"  {key}: {summary[key]}" for key in ("missing", "damaged", "duplicates") if summary[key] not in ([], "none")]
+    return "\n".join(lines)
+
+
+def info(config: commands.Info) -> None:
+    """Run `palpate info`."""
+    if config.json:
+        _say(json.dumps(open_dataset(config.data).summary(), indent=1))
+    else:
+        _say(_summary(config.data))
+
+
+def import_bts3(config: commands.ImportBts3) -> None:
+    """Run `palpate import bts3`."""
+    from palpate.data.external.bts3 import read_bts3
+    from palpate.data.writer import EpisodeWriter
+
+    episodes = list(read_bts3(config.files))
+    about = {"recipe": "bts3", "files": [path.name for path in config.files]}
+    with EpisodeWriter.create(config.out, task="bts3", config=about) as writer:
+        for episode in episodes:
+            writer.write(episode)
+    _say(_summary(config.out))
+
+
+def train(config: commands.TrainOutcome) -> None:
+    """Run `palpate train outcome`."""
+    if open_dataset(config.data).head.task == "bts3":
+        from palpate.recipes.taxel_outcome import TaxelConfig, report_text, train_taxels
+
+        run = TaxelConfig(data=config.data, out=config.out, folds=config.folds, group=config.group, seed=config.seed)
+        _say(report_text(train_taxels(run, _say)))
+        return
+    from palpate.learning.loop import TrainConfig
+    from palpate.recipes.outcome import MODALITIES, OutcomeConfig, train_outcome
+    from palpate.recipes.outcome_data import FeatureSettings
+
+    modalities = tuple(m.strip() for m in config.modalities.split(",") if m.strip()) or MODALITIES
+    features = FeatureSettings(backbone=config.backbone, weights=config.weights, size=config.image_size, crops=config.crops)
+    defaults = OutcomeConfig(data=config.data, out=config.out).train
+    schedule = TrainConfig(**{**vars(defaults), "epochs": config.epochs, "threads": config.threads, "seed": config.seed})
+    folder = train_outcome(
+        OutcomeConfig(
+            data=config.data,
+            out=config.out,
+            modalities=modalities,
+            folds=config.folds,
+            group=config.group,
+            seed=config.seed,
+            features=features,
+            train=schedule,
+            resume=config.resume,
+            fine_tune=config.fine_tune,
+        ),
+        _say,
+    )
+    if config.folds:
+        _say(_accuracies([PredictionTable.load(folder / "predictions.npz")]))
+    _say(f"run written to {folder}")
+
+
+def _accuracies(tables: list[PredictionTable]) -> str:
+    study = Study(tables)
+    lines = []
+    for moment, words in (
+        ("initial", "before the regrasp"),
+        ("release", "after the release"),
+        ("regrasp", "during the regrasp"),
+    ):
+        chosen = [t for t in tables if (t.moment == moment).any()]
+        if chosen:
+            parts = ", ".join(f"{name} {_percent(value)}" for name, value in study.accuracy(chosen, moment=moment).items())
+            lines.append(f"{words:20s} {parts}")
+    return "\n".join(lines)
+
+
+def evaluate(config: commands.Evaluate) -> None:
+    """Run `palpate evaluate`."""
+    from palpate.learning.checkpoint import load_run
+
+    if load_run(config.run).extra.get("recipe") == "taxels":
+        from palpate.recipes.taxel_outcome import evaluate_taxels
+
+        result = evaluate_taxels(config.run, config.data, config.calibrate or 0, config.seed)
+        _write_json(config.json, result)
+        low, high = result["interval"]
+        _say(
+            f"accuracy {100 * result['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {result['n']}, calibrate {result['calibrate']}"
+        )
+        return
+    if config.calibrate is not None:
+        raise PalpateError("--calibrate re-centres touch that is numbers (taxels); this run is on images, leave it out")
+    from palpate.recipes.outcome import evaluate_outcome
+
+    table = evaluate_outcome(config.run, config.data)
+    found = Study([table]).accuracy([table])
+    _say(_accuracies([table]))
+    both = found["both"]
+    _write_json(
+        config.json,
+        {
+            "accuracy": both.value,
+            "interval": [both.low, both.high],
+            "n": both.n,
+            "model": table.model,
+            **{name: _as_json(value) for name, value in found.items()},
+        },
+    )
+
+
+def grasp(config: commands.GraspGentle) -> None:
+    """Run `palpate grasp gentle`."""
+    from palpate.recipes.grasping import GraspConfig
+    from palpate.recipes.grasping import grasp as run
+
+    values = {name: value for name, value in vars(config).items() if name != "json"}
+    table = run(GraspConfig(**values))
+    rates = grasp_rates(table)
+    for name, rate in rates.items():
+        _say(f"{table.policy:22s} {name:22s} {_percent(rate)}")
+    both = rates["stable_and_gentle"]
+    content = {
+        "policy": table.policy,
+        "accuracy": both.value,
+        "interval": [both.low, both.high],
+        "n": both.n,
+        **{name: _as_json(rate) for name, rate in rates.items()},
+    }
+    _write_json(config.json, content)
+
+
+def grasp_rates(table: GraspTable) -> dict[str, Interval]:
+    """Return the rates of a closed-loop test with intervals: stable, gentle, both, and damage done while looking."""
+    events = loop.events(table)
+    rng = generator(0)
+    out = {
+        "stable": loop.rate(table, events["stable"], rng),
+        "gentle": loop.rate(table, events["gentle"], rng),
+        "stable_and_gentle": loop.rate(table, events["both"], rng),
+    }
+    harsh = table.damage_while_looking
+    out["harsh_while_looking"] = wilson(float(harsh.sum()), len(harsh))
+    return out
+
+
+def report(config: commands.Report) -> None:
+    """Run `palpate report`."""
+    from palpate.evaluation.report_gentle import summary_text, write_report
+    from palpate.recipes.gentle_report import gather
+
+    line = f"palpate report {' '.join(map(str, config.runs))} --out {config.out}"
+    results = gather(config.runs, config.data, [line], config.out.stem)
+    write_report(config.out, results)
+    _say(summary_text(results))
+    _say(f"report written to {config.out}")
+
+
+def export_lerobot(config: commands.ExportLerobot) -> None:
+    """Run `palpate export lerobot`."""
+    from palpate.data.lerobot import export_lerobot as export
+
+    export(config.data, config.out, fps=config.fps)
+    _say(f"LeRobot v3.0 data set written to {config.out}")
+
+
+def demo(config: commands.Demo) -> None:
+    """Run `palpate demo`: collect, train four models, try three policies, write the report."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.workers))
+    from palpate.evaluation.report_gentle import summary_text, write_report
+    from palpate.recipes.gentle_demo import DemoConfig, run_demo
+
+    started = time.perf_counter()
+    results, commands_run = run_demo(DemoConfig(**vars(config)), _say)
+    results = replace(results, run=replace(results.run, commands=tuple(commands_run)))
+    page = write_report(config.out / "report.html", results)
+    text = summary_text(results)
+    (config.out / "summary.txt").write_text(text)
+    _say(text)
+    for table in results.grasps:
+        parts = ", ".join(f"{name} {_percent(rate)}" for name, rate in grasp_rates(table).items())
+        _say(f"{table.policy:22s} {parts}")
+    harsh = results.first_press_harsh
+    if harsh is not None:
+        _say(f"the first grasp itself squeezed too hard in {100 * float(np.nanmean(harsh)):.0f} % of the collected trials")
+    _say(f"\ndone in {time.perf_counter() - started:.0f} s; open {page}")

@@ -1,0 +1,144 @@
+"""Runs and training states on disk: tensors in safetensors files, everything else in JSON. Nothing is pickled."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from palpate.core.errors import RunError
+
+WEIGHTS, RUN = "weights.safetensors", "run.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained net as saved: enough to rebuild it and to know where it came from."""
+
+    net: Mapping[str, Any]
+    """Configuration of the net, as plain values."""
+    train: Mapping[str, Any]
+    """Configuration of the training, as plain values."""
+    metrics: Mapping[str, Any]
+    """Whatever was measured."""
+    weights: Mapping[str, torch.Tensor]
+    """State of the net, by name."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else the recipe needs to use the run: backbone, picture size, names of classes."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what the run was made with; filled in by `save_run`."""
+    revision: str | None = None
+    """Git revision of the code, None if it was not run from a repository; filled in by `save_run`."""
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Write a run. `run.json` comes last and in one move, so a folder that has it is complete."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).unlink(missing_ok=True)
+    _replace(folder / WEIGHTS, {name: tensor.detach().cpu().contiguous() for name, tensor in run.weights.items()}, {})
+    values = {
+        "format": FORMAT,
+        "net": dict(run.net),
+        "train": dict(run.train),
+        "metrics": dict(run.metrics),
+        "extra": dict(run.extra),
+        "versions": versions(),
+        "revision": revision(Path(__file__).parent),
+    }
+    temporary = folder / f".{RUN}.{os.getpid()}"
+    temporary.write_text(json.dumps(values, indent=2, default=_plain) + "\n")
+    temporary.replace(folder / RUN)
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        RunError: a file is missing or damaged, or the run has another format; the message names the file.
+    """
+    folder = Path(folder)
+    for name in (RUN, WEIGHTS):
+        if not (folder / name).is_file():
+            raise RunError(
+                f"{folder / name} is missing, so this is no complete run; train again, or give a finished run folder"
+            )
+    try:
+        values = json.loads((folder / RUN).read_text())
+        weights = load_file(folder / WEIGHTS)
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise RunError(f"{folder} holds a damaged file, train again: {error}") from error
+    if values.get("format") != FORMAT:
+        raise RunError(f"{folder / RUN} has format {values.get('format')!r}, this version of palpate reads {FORMAT}")
+    keys = ("net", "train", "metrics", "extra", "versions", "revision")
+    return Run(weights=weights, **{key: values[key] for key in keys})
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("palpate", "numpy", "torch", "timm", "safetensors"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def revision(folder: Path) -> str | None:
+    """Return the git revision of the code in `folder`, with `+changes` if files differ from it; None outside a repository."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()
+
+
+def save_state(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> None:
+    """Write a training state in one move: a reader finds the old state or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, notes)
+
+
+def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save_state` wrote; RunError if the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads((file.metadata() or {})["notes"])
+        return load_file(path), notes
+    except (SafetensorError, KeyError) as error:
+        raise RunError(f"training state {path} is damaged: delete it to train from the start ({error})") from error
+
+
+def _replace(path: Path, tensors: dict[str, torch.Tensor], notes: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata={"notes": json.dumps(notes, default=_plain)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to JSON; give plain values")

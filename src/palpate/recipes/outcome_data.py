@@ -1,0 +1,157 @@
+"""From a data set of episodes to the samples that the outcome model is trained on.
+
+Gentle Grasping, Section V: each trial gives three state-action pairs. The state during the initial grasp and the state after
+its release pair with the regrasp that followed; the state during the regrasp pairs with no motion and the hand pose it has.
+With the two crops of Section IV-A.1 that makes six samples a trial.
+"""
+
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from palpate.core.errors import DataError
+from palpate.core.records import Episode
+from palpate.data.reader import EpisodeReader
+from palpate.learning.features import FeatureConfig, extract_features
+from palpate.models.backbones import build_backbone
+from palpate.perception.views import VIEW_SIZE, object_view, touch_view
+
+MOMENTS = ("initial", "release", "regrasp")
+"""Initial grasp, after its release, during the regrasp. Only the first is prediction before acting with everything sensed."""
+
+CAMERA = "camera.rgb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One row a trial and moment, in that order. N = trials * moments."""
+
+    position: np.ndarray
+    """(N,) row of the trial in the reader."""
+    trial: np.ndarray
+    """(N,) index of the trial."""
+    object: np.ndarray
+    pose: np.ndarray
+    moment: np.ndarray
+    """(N,) each one of `MOMENTS`."""
+    motion: np.ndarray
+    """(N, 4) float32."""
+    joints: np.ndarray
+    """(N, 16) float32."""
+    labels: np.ndarray
+    """(N, 2) float32 stable, gentle; NaN unknown."""
+
+
+def read_rows(reader: EpisodeReader) -> Rows:
+    """Return the rows of every trial that has an action (trials that failed have none)."""
+    if len(reader) == 0:
+        raise DataError(f"{reader.root} holds no finished trial; collect some first")
+    action = reader.column("array.action")
+    good = np.flatnonzero(np.isfinite(action).all(axis=1))
+    position = np.repeat(good, len(MOMENTS))
+    moment = np.tile(np.array(MOMENTS), len(good))
+    motion = action[position, :4].astype(np.float32)
+    motion[moment == "regrasp"] = 0.0
+    labels = np.stack([reader.column(f"label.{name}") for name in ("stable", "gentle")], axis=1)
+    return Rows(
+        position=position,
+        trial=reader.indices[position],
+        object=reader.column("group.object")[position].astype(str),
+        pose=reader.column("group.pose")[position].astype(str),
+        moment=moment,
+        motion=motion,
+        joints=action[position, 4:].astype(np.float32),
+        labels=labels[position].astype(np.float32),
+    )
+
+
+def fingers(reader: EpisodeReader) -> tuple[str, ...]:
+    """Return the fingers with optical touch, thumb first."""
+    names = [name.split(".", 1)[1] for name, spec in reader.streams.items() if spec.kind == "touch"]
+    return tuple(sorted(names, key=lambda name: (name != "thumb", name)))
+
+
+def degrade(view: np.ndarray, resolution: int) -> np.ndarray:
+    """Return the view as a camera with `resolution` pixels across the window would give it; for the touch-gain curve."""
+    small = cv2.resize(view, (resolution, resolution), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (view.shape[1], view.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+class EpisodeViews:
+    """The model's views of a data set as a sequence of images: by trial, moment, then input. Decodes each trial once, ahead."""
+
+    def __init__(self, reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], resolution: int = 0) -> None:
+        """Serve `inputs` (`vision`, `touch.FINGER`) of the trials at these reader positions; `resolution` degrades vision."""
+        self._reader, self._positions, self._inputs, self._resolution = reader, positions, inputs, resolution
+        self._streams = [CAMERA if name == "vision" else name for name in inputs]
+        self._pool = ThreadPoolExecutor(1)
+        self._ready: OrderedDict[int, Future[list[np.ndarray]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return trials * moments * inputs."""
+        return len(self._positions) * len(MOMENTS) * len(self._inputs)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """Return one view (256, 256, 3) uint8; grey where the trial lacks the stream (see `present`)."""
+        each = len(MOMENTS) * len(self._inputs)
+        k = index // each
+        for ahead in (k, k + 1, k + 2):
+            if ahead not in self._ready and ahead < len(self._positions):
+                self._ready[ahead] = self._pool.submit(self._views, ahead)
+        while len(self._ready) > 6:
+            self._ready.popitem(last=False)
+        return self._ready[k].result()[index % each]
+
+    def present(self) -> dict[str, np.ndarray]:
+        """Return (trials * moments,) bool by input: whether the trial has the stream."""
+        return {
+            name: np.repeat(self._reader.present(stream)[self._positions], len(MOMENTS))
+            for name, stream in zip(self._inputs, self._streams, strict=True)
+        }
+
+    def _views(self, k: int) -> list[np.ndarray]:
+        episode = self._reader.episode(int(self._positions[k]), streams=self._streams)
+        return [self._view(episode, moment, name) for moment in MOMENTS for name in self._inputs]
+
+    def _view(self, episode: Episode, moment: str, name: str) -> np.ndarray:
+        stream = episode.streams.get(CAMERA if name == "vision" else name)
+        if stream is None:
+            return np.full((VIEW_SIZE, VIEW_SIZE, 3), 128, np.uint8)
+        now = stream.at(episode.event(f"look_{moment}"))
+        if name != "vision":
+            return touch_view(now, stream.at(episode.event("before")))
+        view = object_view(now, episode.arrays["object_pixel"])
+        return degrade(view, self._resolution) if self._resolution else view
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """How the images of a data set become features."""
+
+    backbone: str = "efficientnet_lite0"
+    weights: Path | None = None
+    size: int = 224
+    crops: int = 1
+    """Random crops beside the one in the middle."""
+    resolution: int = 0
+    """Degrades the camera to this many pixels across the window; 0: as recorded."""
+
+
+def image_features(
+    reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], settings: FeatureSettings, *, progress: bool = True
+) -> dict[str, np.ndarray]:
+    """Return (V, N, D) float16 features by image input, cached in the data folder."""
+    views = EpisodeViews(reader, positions, inputs, settings.resolution)
+    backbone = build_backbone(settings.backbone, weights=settings.weights)
+    if torch.cuda.is_available():
+        backbone = backbone.cuda()
+    config = FeatureConfig(size=settings.size, random_crops=settings.crops)
+    key = f"{reader.fingerprint()} {','.join(inputs)} {settings.resolution}"
+    features = extract_features(backbone, views, config, cache=reader.root / "cache", key=key, progress=progress)
+    shaped = features.reshape(len(features), len(positions) * len(MOMENTS), len(inputs), -1)
+    return {name: shaped[:, :, i] for i, name in enumerate(inputs)}

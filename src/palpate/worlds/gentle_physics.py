@@ -1,0 +1,283 @@
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is a compiled module without complete stubs)
+"""The physics of the gentle-grasping rig: scene, control at 100 Hz, contacts, and how a toy lies over a pad."""
+
+import mujoco
+import numpy as np
+
+from palpate.core.errors import SimulationError
+from palpate.core.transforms import pose
+from palpate.sensors.geometry import Box, Capsule, Ellipsoid, Primitive, Sphere
+from palpate.worlds.hand import (
+    ACTIVE,
+    DEFAULTS,
+    FINGERS,
+    FIXED_POSE,
+    PAD_HALF,
+    hand_xml,
+)
+from palpate.worlds.toys import Toy, toy_xml
+
+TIMESTEP = 0.002
+TICK = 5
+"""Physics steps per control tick: the position targets change at 100 Hz."""
+CONTROL_PERIOD = TIMESTEP * TICK
+
+CLOSING_YAW = np.pi / 2
+"""At yaw 0 the hand closes along world y, across the line of sight of the camera."""
+
+HARD_COLLISION = 5.0
+"""Force between pad and table or pad and pad that counts as a hard collision [N]."""
+
+GAP_SHAPE = (80, 60)
+"""Rows (along the pad's height) and columns (along its width) of the gap maps."""
+
+
+def scene_xml(toy: Toy, lying: bool) -> tuple[str, float]:
+    """Return the MJCF of rig and toy, and the height of the toy's centre when it stands [m]."""
+    body, assets, height = toy_xml(toy, lying)
+    rig, actuators = hand_xml()
+    xml = f"""<mujoco><compiler autolimits="true" angle="degree"/>
+<option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>{DEFAULTS}
+<worldbody><geom name="table" type="plane" size="2 2 .1" friction=".8 .005 .0001" contype="17" conaffinity="17"/>
+{body}{rig}</worldbody><actuator>{actuators}</actuator>{assets}</mujoco>"""
+    return xml, height
+
+
+class Log:
+    """State of every control tick, kept raw; `Rig.logged` turns it into what sensors need (a tick comes a thousand times a trial)."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.times: list[float] = []
+        self.qpos: list[np.ndarray] = []
+        self.qvel: list[np.ndarray] = []
+        self.torque: list[np.ndarray] = []
+        self.target: list[np.ndarray] = []
+        self.collision: list[float] = []
+        """Force of pads on the table and on each other [N]; only while the microphone records, else 0."""
+
+
+class Rig:
+    """One compiled scene, commanded by the stage pose (x, y, z of the hand frame [m], yaw [rad]) and 16 joint targets [rad]."""
+
+    def __init__(self, toy: Toy, lying: bool) -> None:
+        """Compile the scene."""
+        xml, self.toy_height = scene_xml(toy, lying)
+        self.toy, self.lying = toy, lying
+        self.model = mujoco.MjModel.from_xml_string(xml)
+        self.data = mujoco.MjData(self.model)
+        m = self.model
+        self._pads = [m.geom(f"{finger}_pad").id for finger in FINGERS]
+        self._shells = (m.geom("shell_left").id, m.geom("shell_right").id)
+        self._table = m.geom("table").id
+        self._toy_body = m.body("toy").id
+        self._toy_qpos = int(m.joint("toy").qposadr[0])
+        self._halves = [int(m.joint(n).qposadr[0]) for n in ("left", "right")]
+        stage = [m.joint(n) for n in ("x", "y", "z", "yaw")]
+        self._stage_qpos = [int(j.qposadr[0]) for j in stage]
+        self._stage_dof = [int(j.dofadr[0]) for j in stage]
+        names = [self.model.actuator(4 + i).name for i in range(5)]
+        self._hand_qpos = [int(m.joint(n).qposadr[0]) for n in names]
+        self._hand_dof = [int(m.joint(n).dofadr[0]) for n in names]
+        self.active = np.array(ACTIVE)
+        self._force = np.zeros(6)
+        self.log = Log()
+        self.listening = False
+        self._stage_target, self._joint_target = np.zeros(4), np.zeros(16)
+
+    @property
+    def time(self) -> float:
+        """Simulated time [s]."""
+        return float(self.data.time)
+
+    def reset(self, toy_xy: np.ndarray, toy_yaw: float, stage: np.ndarray, joints: np.ndarray) -> None:
+        """Put the toy on the table and the stage and hand where they are commanded."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.log = Log()
+        q = self.data.qpos
+        half = toy_yaw / 2
+        yaw = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])
+        tilt = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0]) if self.lying else np.array([1.0, 0.0, 0.0, 0.0])
+        quat = np.zeros(4)
+        mujoco.mju_mulQuat(quat, yaw, tilt)
+        q[self._toy_qpos : self._toy_qpos + 7] = [*toy_xy, self.toy_height, *quat]
+        q[self._stage_qpos] = stage + [0, 0, 0, CLOSING_YAW]
+        q[self._hand_qpos] = joints[self.active]
+        self._stage_target, self._joint_target = np.array(stage, float), np.array(joints, float)
+        mujoco.mj_forward(self.model, self.data)
+
+    def move(self, seconds: float, stage: np.ndarray | None = None, joints: np.ndarray | None = None) -> None:
+        """Move the targets linearly to `stage` and `joints` (None: stay) and log every tick."""
+        stage_from, joints_from = self._stage_target, self._joint_target
+        stage_to = stage_from if stage is None else np.asarray(stage, float)
+        joints_to = joints_from if joints is None else np.asarray(joints, float)
+        n = max(1, round(seconds / CONTROL_PERIOD))
+        ctrl, step, model, data = self.data.ctrl, mujoco.mj_step, self.model, self.data
+        for i in range(1, n + 1):
+            share = i / n
+            joint_target = joints_from + (joints_to - joints_from) * share
+            ctrl[:4] = stage_from + (stage_to - stage_from) * share
+            ctrl[3] += CLOSING_YAW
+            ctrl[4:] = joint_target[self.active]
+            step(model, data, TICK)
+            self._record(joint_target)
+        self._stage_target, self._joint_target = stage_to, joints_to
+        if not np.isfinite(self.data.qpos).all() or self.data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+            raise SimulationError(
+                f"the simulation of {self.toy.name} became invalid (NaN or diverging) at {self.time:.2f} s; "
+                "this trial is left out and the next one goes on"
+            )
+
+    def _record(self, joint_target: np.ndarray) -> None:
+        log, data = self.log, self.data
+        log.times.append(data.time)
+        log.qpos.append(data.qpos.copy())
+        log.qvel.append(data.qvel.copy())
+        log.torque.append(data.qfrc_actuator.copy())
+        log.target.append(joint_target)
+        log.collision.append(self.collision_force() if self.listening else 0.0)
+
+    def logged(self, start: int = 0) -> dict[str, np.ndarray]:
+        """Return the log from row `start` on.
+
+        `joint` and `target` (T, 16) [rad]; `joint_speed` (T, 5) [rad/s] and `torque` (T, 5) [N m] of the active joints; `stage`
+        (T, 4) [m, rad] and `stage_speed` (T, 4); `stress` (T,) in the toy's stuffing [Pa]; `collision` (T,) [N]; `time` [s].
+        """
+        log = self.log
+        qpos, qvel, torque = (np.array(rows[start:]) for rows in (log.qpos, log.qvel, log.torque))
+        joint = np.tile(np.array(FIXED_POSE), (len(qpos), 1))
+        joint[:, self.active] = qpos[:, self._hand_qpos]
+        squeeze = qpos[:, self._halves].sum(axis=1)
+        return {
+            "time": np.array(log.times[start:]),
+            "joint": joint,
+            "target": np.array(log.target[start:]),
+            "joint_speed": qvel[:, self._hand_dof],
+            "torque": torque[:, self._hand_dof],
+            "stage": qpos[:, self._stage_qpos] - [0, 0, 0, CLOSING_YAW],
+            "stage_speed": qvel[:, self._stage_dof],
+            "stress": np.maximum(squeeze * self.toy.young / (2 * self.toy.half_axes[0]), 0.0),
+            "collision": np.array(log.collision[start:]),
+        }
+
+    def stage(self) -> np.ndarray:
+        """Return the measured stage pose (4,): x, y, z [m] of the hand frame, yaw [rad]."""
+        out = self.data.qpos[self._stage_qpos].copy()
+        out[3] -= CLOSING_YAW
+        return out
+
+    def joints(self) -> np.ndarray:
+        """Return the true joint angles (16,) [rad]."""
+        joints = np.array(FIXED_POSE)
+        joints[self.active] = self.data.qpos[self._hand_qpos]
+        return joints
+
+    def collision_force(self) -> float:
+        """Return the total normal force of pads on the table and on each other [N]."""
+        total = 0.0
+        if not self.data.ncon:
+            return total
+        hard = {*self._pads, self._table}
+        for i, (g1, g2) in enumerate(self.data.contact.geom.tolist()):
+            if g1 in hard and g2 in hard:
+                mujoco.mj_contactForce(self.model, self.data, i, self._force)
+                total += self._force[0]
+        return float(total)
+
+    def toy_pose(self) -> np.ndarray:
+        """Return `world_from_toy` (4, 4)."""
+        return pose(self.data.xmat[self._toy_body].reshape(3, 3), self.data.xpos[self._toy_body])
+
+    def pad_forces(self) -> np.ndarray:
+        """Return the normal force of the toy on each pad [N], (2,)."""
+        out = np.zeros(2)
+        if not self.data.ncon:
+            return out
+        for i, (g1, g2) in enumerate(self.data.contact.geom):
+            for k, pad in enumerate(self._pads):
+                if (g1 == pad and g2 in self._shells) or (g2 == pad and g1 in self._shells):
+                    mujoco.mj_contactForce(self.model, self.data, i, self._force)
+                    out[k] += self._force[0]
+        return out
+
+    def gap(self, finger: int) -> np.ndarray:
+        """Distance of the toy's surface from the undeformed gel along the pad's normal (80, 60) [m]; 0.05 where there is none.
+
+        Rays leave the pad's face along its outward normal and meet the two shifted half ellipsoids in closed form.
+        """
+        data = self.data
+        rotation = data.geom_xmat[self._pads[finger]].reshape(3, 3)
+        rows, cols = GAP_SHAPE
+        y = ((np.arange(cols) + 0.5) / cols * 2 - 1) * PAD_HALF[1]
+        z = (1 - (np.arange(rows) + 0.5) / rows * 2) * PAD_HALF[2]
+        centre = data.geom_xpos[self._pads[finger]] - rotation[:, 0] * PAD_HALF[0]
+        points = centre + z[:, None, None] * rotation[:, 2] + y[None, :, None] * rotation[:, 1]
+        toy = data.xmat[self._toy_body].reshape(3, 3)
+        axes = np.array(self.toy.half_axes)
+        local = (points - data.xpos[self._toy_body]) @ toy
+        direction = -(rotation[:, 0] @ toy)
+        gap = np.full(GAP_SHAPE, 0.05)
+        d = direction / axes
+        a = d @ d
+        for sign, half in ((-1, self._halves[0]), (1, self._halves[1])):
+            q = local.copy()
+            q[..., 0] += sign * data.qpos[half]
+            s = q / axes
+            b = s @ d
+            disc = b * b - a * ((s * s).sum(-1) - 1)
+            t = np.where(disc > 0, (-b - np.sqrt(np.maximum(disc, 0))) / a, 0.05)
+            on_half = (q[..., 0] + t * direction[0]) * sign >= 0
+            gap = np.minimum(gap, np.where(on_half, t, 0.05))
+        return gap
+
+    def primitives(self) -> list[Primitive]:
+        """Return what the camera sees: toy and hand."""
+        data, toy = self.data, self.toy
+        out: list[Primitive] = []
+        body = self.toy_pose()
+        for sign, half in ((-1, self._halves[0]), (1, self._halves[1])):
+            shift = np.eye(4)
+            shift[0, 3] = -sign * data.qpos[half]
+            out.append(Ellipsoid(world_from_body=body @ shift, half_axes=toy.half_axes, colour=toy.colour, keep=sign))
+        for geom in range(self.model.ngeom):
+            out.extend(self._geom_primitive(geom))
+        palm = self.model.body("palm").id
+        world_from_palm = pose(data.xmat[palm].reshape(3, 3), data.xpos[palm])
+        out.extend(_fixed_fingers(world_from_palm))
+        return out
+
+    def _geom_primitive(self, geom: int) -> list[Primitive]:
+        kind, size = self.model.geom_type[geom], self.model.geom_size[geom]
+        if self.model.geom_bodyid[geom] in (0, self._toy_body) or geom in self._shells:
+            return []
+        world = pose(self.data.geom_xmat[geom].reshape(3, 3), self.data.geom_xpos[geom])
+        if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+            return [
+                Capsule(world_from_body=world, radius=float(size[0]), half_length=float(size[1]), colour=(0.12, 0.12, 0.13))
+            ]
+        if kind == mujoco.mjtGeom.mjGEOM_BOX:
+            colour = (0.75, 0.75, 0.72) if geom in self._pads else (0.16, 0.16, 0.17)
+            return [Box(world_from_body=world, half_sizes=tuple(size.tolist()), colour=colour)]
+        return []
+
+
+def _fixed_fingers(world_from_palm: np.ndarray) -> list[Primitive]:
+    """Index and ring finger, which stay stretched out of the way."""
+    out: list[Primitive] = []
+    for y in (-0.045, 0.045):
+        for base, tip in (((0.05, y, 0.0), (0.085, y, -0.045)), ((0.085, y, -0.045), (0.098, y, -0.082))):
+            p, q = np.array(base), np.array(tip)
+            axis = (q - p) / np.linalg.norm(q - p)
+            side = np.cross(axis, [0.0, 1.0, 0.0])
+            local = pose(np.stack([side, np.cross(axis, side), axis], axis=1), (p + q) / 2)
+            half_length = float(np.linalg.norm(q - p) / 2)
+            out.append(
+                Capsule(
+                    world_from_body=world_from_palm @ local, radius=0.0085, half_length=half_length, colour=(0.12, 0.12, 0.13)
+                )
+            )
+    out.append(
+        Sphere(world_from_body=world_from_palm @ pose(np.eye(3), np.array([0, 0, 0.05])), radius=0.03, colour=(0.7, 0.7, 0.72))
+    )
+    return out
