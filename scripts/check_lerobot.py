@@ -7,6 +7,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,9 @@ def check(work: Path) -> None:
     _windows(data, stops[0])
     one = LeRobotDataset("local/palpate", root=work / "export", episodes=[len(starts) - 1], video_backend="pyav")
     _must(len(one) == stops[-1] - starts[-1], f"one episode alone: {len(one)} rows")
-    _must({"min", "max", "mean", "std", "count", "q01", "q99"} <= set(data.meta.stats["action"]), "statistics with quantiles")
+    _must(
+        {"min", "max", "mean", "std", "count", "q01", "q99"} <= set(data.meta.stats["timestamp"]), "statistics with quantiles"
+    )
     _say("compared: " + ", ".join(f"{n} x {kind}" for kind, n in sorted(compared.items())))
     _say("task text, windows in time, one episode alone, statistics: as they must be")
 
@@ -120,16 +123,17 @@ def _sound(items: list[dict], energy: float) -> str:
     return "sound energy"
 
 
-def _windows(data: "object", stop: int) -> None:
+def _windows(data: Any, stop: int) -> None:
     """Rows before and after one, as policies read them."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: PLC0415 - absent where `make` runs
 
-    root = data.root  # type: ignore[attr-defined]
-    windows = LeRobotDataset("local/palpate", root=root, delta_timestamps={"action": [-1 / FPS, 0.0]}, video_backend="pyav")
+    root = data.root
+    key = "action" if "action" in data.features else "next.done"
+    windows = LeRobotDataset("local/palpate", root=root, delta_timestamps={key: [-1 / FPS, 0.0]}, video_backend="pyav")
     item = windows[0]
-    _must(item["action"].shape[0] == 2 and item["action_is_pad"].tolist() == [True, False], "window at the first row")
+    _must(item[key].shape[0] == 2 and item[f"{key}_is_pad"].tolist() == [True, False], "window at the first row")
     if stop > 1:
-        _must(windows[1]["action_is_pad"].tolist() == [False, False], "window at the second row")
+        _must(windows[1][f"{key}_is_pad"].tolist() == [False, False], "window at the second row")
 
 
 def _made_up(root: Path) -> None:

@@ -156,10 +156,9 @@ def evaluate(config: commands.Evaluate) -> None:
 
         result = evaluate_taxels(config.run, config.data, config.calibrate or 0, config.seed)
         _write_json(config.json, result)
-        low, high = result["interval"]
-        _say(
-            f"accuracy {100 * result['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {result['n']}, calibrate {result['calibrate']}"
-        )
+        low, high = (100 * end for end in result["interval"])
+        words = f"n {result['n']}, calibrate {result['calibrate']}"
+        _say(f"accuracy {100 * result['accuracy']:.1f} % [{low:.1f}, {high:.1f}], {words}")
         return
     if config.calibrate is not None:
         raise PalpateError("--calibrate re-centres touch that is numbers (taxels); this run is on images, leave it out")

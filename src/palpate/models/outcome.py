@@ -168,6 +168,10 @@ class OutcomeNet(nn.Module):
             if name in arrays and not self._encodes(name):
                 self._branch(name).standardise.fit(arrays[name], (presence or {}).get(name))
 
+    def training_mean(self, name: str) -> np.ndarray:
+        """Return the mean (D,) of an input over the samples that `fit_normalisation` saw."""
+        return self._branch(name).standardise.mean.cpu().numpy()
+
     def forward(self, inputs: Inputs, presence: Inputs | None = None) -> torch.Tensor:
         """Return logits (B, len(outcomes)), float32."""
         hidden = self.state(inputs, presence)

@@ -75,6 +75,7 @@ class TaxelNormaliser:
         fingers: int = 3,
         inflation: float = 4.0,
         finger_drift: float = 1.0,
+        taxel_drift: float = 0.5,
     ) -> "TaxelNormaliser":
         """Measure drift and deviation on training data.
 
@@ -88,6 +89,8 @@ class TaxelNormaliser:
             inflation: factor on the measured covariance of offsets; new recordings differ more than those of training.
             finger_drift: standard deviation of an extra offset common to a finger's taxels, in units of the finger's mean
                 within-recording spread.
+            taxel_drift: standard deviation of an extra offset of each taxel by itself, in units of its within-recording spread:
+                it lets calibration follow drift of kinds never seen in training.
 
         Raises:
             DataError: wrong shapes, not finite, fewer than 2 recordings, or no recording with 2 rows.
@@ -108,6 +111,7 @@ class TaxelNormaliser:
         for f in range(fingers):
             part = slice(f * size, (f + 1) * size)
             between[part, part] += (finger_drift**2) * float(np.diag(within)[part].mean())
+        between += np.diag(taxel_drift**2 * np.diag(within))
         doubtful = np.zeros(fingers, bool)
         if session is not None and label is not None:
             agreement = session_agreement(x, group, np.asarray(session), np.asarray(label), fingers=fingers)

@@ -25,7 +25,7 @@ from palpate.learning.loop import TrainConfig, fit, predict
 from palpate.models.backbones import build_backbone
 from palpate.models.outcome import NetScorer, OutcomeNet, OutcomeNetConfig
 from palpate.perception.views import object_view, touch_view
-from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, image_features, read_rows
+from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, image_features, raw_views, read_rows
 
 MODALITIES = ("vision", "touch", "action")
 
@@ -50,6 +50,8 @@ class OutcomeConfig:
     """Also train on all data, for use in the planner."""
     ablations: bool = True
     """Also measure the cross-validated nets with one modality zeroed or shuffled."""
+    fine_tune: bool = False
+    """Train the backbone end to end on raw views, as the paper does, instead of using frozen, cached features."""
     resume: bool = False
 
 
@@ -80,17 +82,21 @@ class Samples:
     """One set of arrays (N rows) per crop; the first is the crop in the middle, used for predictions."""
 
 
-def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: FeatureSettings) -> Samples:
-    """Read rows and features of a data set. Features of all images are made at once, so that every model shares the cache."""
+def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: FeatureSettings, *, raw: bool = False) -> Samples:
+    """Read rows and features (or `raw` views) of a data set; all images at once, so that every model shares the cache."""
     rows = read_rows(reader)
     images = ("vision", *(f"touch.{finger}" for finger in fingers(reader)))
     wanted = [name for name in inputs if name in images]
     positions = rows.position[:: len(np.unique(rows.moment))]
-    features = image_features(reader, positions, images, settings) if wanted else {}
+    features: dict[str, np.ndarray] = {}
+    if raw and wanted:
+        features = {name: view[None] for name, view in raw_views(reader, positions, images).items()}
+    elif wanted:
+        features = image_features(reader, positions, images, settings)
     present = {name: reader.present("camera.rgb" if name == "vision" else name)[rows.position] for name in wanted}
     presence = {name: mask for name, mask in present.items() if not mask.all()}
     action: dict[str, np.ndarray] = {"motion": rows.motion, "joints": rows.joints}
-    n_views = 1 + settings.crops if wanted else 1
+    n_views = 1 + settings.crops if wanted and not raw else 1
     views = tuple(
         Arrays(
             inputs={name: action[name] if name in action else features[name][view] for name in inputs},
@@ -145,10 +151,9 @@ def _ablated(view: Arrays, modality: str, how: str, rng: np.random.Generator, ne
     order = rng.permutation(len(view))
     inputs = dict(view.inputs)
     for name in names:
-        mean = net.branches[name.replace(".", "_")].standardise.mean.numpy()  # pyright: ignore[reportAttributeAccessIssue]
-        inputs[name] = (
-            np.broadcast_to(mean, inputs[name].shape).astype(inputs[name].dtype) if how == "zero" else inputs[name][order]
-        )
+        mean = net.training_mean(name)
+        flat = np.broadcast_to(mean, inputs[name].shape).astype(inputs[name].dtype)
+        inputs[name] = flat if how == "zero" else inputs[name][order]
     return Arrays(inputs=inputs, labels=view.labels, presence=view.presence)
 
 
@@ -162,7 +167,8 @@ def cross_validate(
     if n_folds < 2:
         raise PalpateError(f"--folds {config.folds} by {config.group}: at least 2 groups are needed, the data has {n_folds}")
     fold = grouped_folds(groups, n_folds, config.seed)
-    modalities = [m for m in MODALITIES if m in config.modalities] if config.ablations else []
+    ablate = config.ablations and not config.fine_tune
+    modalities = [m for m in MODALITIES if m in config.modalities] if ablate else []
     names = ["none", *(f"{m}:{how}" for m in modalities for how in ("zero", "shuffle"))]
     probs = {name: np.zeros((len(fold), 2)) for name in names}
     for k in range(n_folds):
@@ -202,7 +208,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     inputs = inputs_of(config.modalities, fingers(reader))
-    samples = load_samples(reader, inputs, config.features)
+    samples = load_samples(reader, inputs, config.features, raw=config.fine_tune)
     tell(f"{model_name(config.modalities)}: {len(np.unique(samples.rows.trial))} trials, {len(samples.rows.trial)} rows")
     metrics: dict[str, Any] = {}
     config.out.mkdir(parents=True, exist_ok=True)
@@ -224,6 +230,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
             "backbone_weights": None if config.features.weights is None else str(config.features.weights),
             "image_size": config.features.size,
             "crops": config.features.crops,
+            "fine_tuned": config.fine_tune,
             "data": str(config.data.resolve()),
             "seed": config.seed,
             "group": config.group,
@@ -279,8 +286,8 @@ class OutcomePredictor:
     def encode(self, observation: Observation) -> Any:
         """Return the state's share of the fusion layer; an absent sensor is absent."""
         views = self.views(observation)
-        if not views or self._backbone is None:
-            return self._scorer.encode_features({})
+        if self._backbone is None or not views:
+            return self._scorer.encode_features({name: view[None] for name, view in views.items()})
         images = np.stack(list(views.values()))
         features = extract_features(self._backbone, images, self._features, progress=False)[0]
         return self._scorer.encode_features({name: features[i : i + 1] for i, name in enumerate(views)})
@@ -303,7 +310,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
         size=run.extra["image_size"],
         crops=run.extra["crops"],
     )
-    samples = load_samples(reader, inputs, settings)
+    samples = load_samples(reader, inputs, settings, raw=bool(run.extra.get("fine_tuned")))
     net = OutcomeNetConfig.from_dict(run.net).build()
     net.load_state_dict(dict(run.weights))
     config = OutcomeConfig(

@@ -13,10 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from palpate.core.errors import DataError
 from palpate.core.records import Episode
 from palpate.data.reader import EpisodeReader
+from palpate.data.sample_cache import SampleCache
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.models.backbones import build_backbone
 from palpate.perception.views import VIEW_SIZE, object_view, touch_view
@@ -155,3 +157,18 @@ def image_features(
     features = extract_features(backbone, views, config, cache=reader.root / "cache", key=key, progress=progress)
     shaped = features.reshape(len(features), len(positions) * len(MOMENTS), len(inputs), -1)
     return {name: shaped[:, :, i] for i, name in enumerate(inputs)}
+
+
+def raw_views(reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return (N, 256, 256, 3) uint8 views by image input, memory-mapped from a cache in the data folder; for fine-tuning."""
+    path = reader.root / "cache" / "views"
+    fingerprint = f"{reader.fingerprint()} {','.join(inputs)} {len(positions)}"
+    if not SampleCache.is_current(path, fingerprint):
+        path.parent.mkdir(exist_ok=True)
+        views = EpisodeViews(reader, positions, inputs)
+        fields = {name: (VIEW_SIZE, VIEW_SIZE, 3, "uint8") for name in inputs}
+        building = SampleCache.create(path, len(views) // len(inputs), fields, fingerprint=fingerprint)
+        for i in tqdm(range(len(building)), desc="views", unit="sample"):
+            building.write(i, {name: views[i * len(inputs) + k] for k, name in enumerate(inputs)})
+        building.finish()
+    return {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in inputs}

@@ -17,8 +17,8 @@ from palpate.sensors.geometry import Ellipsoid, Primitive, Sphere, rays
 _MARGIN = 64
 """Noise banks are larger than the image by this, so that each frame takes another cut [px]."""
 
-_KEY = np.array([0.35, -0.45, 0.82], np.float32)
-_FILL = np.array([0.55, 0.65, 0.52], np.float32)
+_LIGHTS = np.array([[0.35, -0.45, 0.82], [0.55, 0.65, 0.52]], np.float32)
+"""Directions towards the key light and the fill light, world frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,12 @@ class Camera:
         rough = cv2.resize(rng.normal(size=(shape[0] // 4, shape[1] // 4)).astype(np.float32), (shape[1], shape[0]))
         self._ripple = (rough / rough.std()).astype(np.float32)
         self._luck = rng.random(shape, dtype=np.float32)
-        self._gain = np.ones(3)
+        self._tint = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (1, 1, 3))
 
     def begin_episode(self, rng: np.random.Generator) -> None:
         """Draw what stays the same for an episode: the white balance."""
-        self._gain = 1.0 + rng.normal(0.0, self.config.white_balance, 3)
+        gain = 1.0 + rng.normal(0.0, self.config.white_balance, 3)
+        self._tint = np.clip(np.rint(np.arange(256)[None, :, None] * gain), 0, 255).astype(np.uint8)
 
     def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return colour, depth and world x, y of a bare table."""
@@ -80,7 +81,7 @@ class Camera:
         grain = np.sin(90 * xy[..., 0] + 3 * np.sin(17 * xy[..., 1])) + 0.6 * np.sin(31 * xy[..., 1] + 5 * xy[..., 0])
         shade = 1.0 + 0.025 * grain - 0.25 * np.clip(np.hypot(xy[..., 0] - 0.55, xy[..., 1]) - 0.15, 0, 1)
         rgb = np.array([178, 168, 150], np.float32) * shade[..., None]
-        return rgb.astype(np.float32), t.astype(np.float32), xy
+        return np.clip(rgb, 0, 255).astype(np.uint8), t.astype(np.float32), xy
 
     def render(self, scene: Sequence[Primitive]) -> tuple[np.ndarray, np.ndarray]:
         """Return clean colour (H, W, 3) uint8 and depth (H, W) float32 [m] along the optical axis."""
@@ -88,9 +89,10 @@ class Camera:
         for primitive in scene:
             if isinstance(primitive, Ellipsoid):
                 self._shadow(rgb, primitive)
-        for primitive in scene:
+        toward = self._camera_from_world[2, :3]
+        for primitive in sorted(scene, key=lambda body: float(toward @ body.world_from_body[:3, 3])):  # near first: hides the rest
             self._draw(rgb, depth, primitive)
-        return np.clip(rgb, 0, 255).astype(np.uint8), depth
+        return rgb, depth
 
     def _window(self, bounds: tuple[float, float, float, float] | None) -> tuple[slice, slice] | None:
         """Return the rectangle of the image that normalised bounds cover; None if it is out of sight."""
@@ -112,9 +114,10 @@ class Camera:
         if window is None:
             return
         away = self._table_xy[window] - centre[:2].astype(np.float32)
-        square = np.einsum("...i,...i", away, away) / np.float32(reach) ** 2
-        strength = 0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05)
-        rgb[window] *= (1 - strength * np.exp(-square))[..., None].astype(np.float32)
+        square = (away[..., 0] ** 2 + away[..., 1] ** 2) / np.float32(reach) ** 2
+        strength = np.float32(0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05))
+        light = 1 - strength * np.exp(-square)
+        rgb[window] = cv2.multiply(rgb[window], cv2.merge([light, light, light]), dtype=cv2.CV_8U)
 
     def _draw(self, rgb: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
         camera_from_body = self._camera_from_world @ primitive.world_from_body
@@ -126,17 +129,24 @@ class Camera:
         with np.errstate(invalid="ignore", divide="ignore"):
             t = primitive.hit(ray)
             seen = (t > 0) & (t < depth[window])
-        if not seen.any():
+        row, column = np.nonzero(seen)
+        if not len(row):
             return
-        hit = t[seen]
-        points = np.stack([ray.origin[i] + hit * ray.component(i)[seen] for i in range(3)])
-        normal = primitive.world_from_body[:3, :3].astype(np.float32) @ primitive.normal(points)
-        normal /= np.linalg.norm(normal, axis=0) + 1e-9
-        key = np.maximum(_KEY @ normal, 0)
-        light = 0.38 + 0.52 * key + 0.30 * np.maximum(_FILL @ normal, 0)
+        hit = t[row, column]
+        points = ray.origin[:, None] + hit * (ray.down[:, row] + ray.across[:, column])
+        normal = primitive.normal(points)
+        length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
+        key, fill = np.maximum((_LIGHTS @ primitive.world_from_body[:3, :3].astype(np.float32)) @ normal / length, 0)
+        light = 0.38 + 0.52 * key + 0.30 * fill
+        sharp = key**2
+        for _ in range(3):
+            sharp *= sharp  # key ** 16: the highlight
         colour = 235.0 * np.asarray(primitive.colour, np.float32)
-        rgb[window][seen] = light[:, None] * colour + (40.0 * key**24)[:, None]
-        depth[window][seen] = hit
+        shaded = np.minimum(light[:, None] * colour + 40.0 * sharp[:, None], 255.0)
+        row += rows.start
+        column += cols.start
+        rgb[row, column] = shaded.astype(np.uint8)
+        depth[row, column] = hit
 
     def observe(self, scene: Sequence[Primitive], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return what the camera gives of a scene: colour (H, W, 3) uint8, and depth (H, W) float32 [m], 0 where there is none."""
@@ -148,8 +158,7 @@ class Camera:
         return bank[row : row + self.config.height, col : col + self.config.width]
 
     def _noisy_rgb(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        gain = np.array([*self._gain, 0.0])
-        tinted = cv2.multiply(rgb, (float(gain[0]), float(gain[1]), float(gain[2]), 0.0))
+        tinted = cv2.LUT(rgb, self._tint)
         return cv2.add(tinted, np.ascontiguousarray(self._cut(self._grain, rng)), dtype=cv2.CV_8U)
 
     def _noisy_depth(self, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:

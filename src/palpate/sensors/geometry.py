@@ -5,11 +5,9 @@ ray parameter at a hit is the depth along the optical axis [m]. Arrays are float
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-from palpate.core.errors import RecordError
 
 NEAR = 0.05
 """Shapes closer than this to the image plane [m] are looked for in the whole image, since their outline is unbounded."""
@@ -94,7 +92,7 @@ class Ellipsoid(Primitive):
 
     half_axes: tuple[float, float, float]
     """[m]."""
-    keep: Literal[-1, 0, 1] = 0
+    keep: int = 0
     """+1 keeps x >= 0, -1 keeps x <= 0 (closed by a flat face), 0 keeps all."""
 
     def bounds(self, camera_from_body: np.ndarray) -> tuple[float, float, float, float] | None:
@@ -113,12 +111,14 @@ class Ellipsoid(Primitive):
         if not self.keep:
             return enter
         direction = ray.component(0)
-        plane = -ray.origin[0] / direction
-        inward = direction * self.keep > 0
-        leave = (root - b) / a
-        first = np.where(inward, np.maximum(enter, plane), enter)
-        last = np.where(inward, leave, np.minimum(leave, plane))
-        return np.where(first < last, first, np.float32(np.nan))
+        x0 = ray.origin[0]
+        rows, columns = np.nonzero((x0 + enter * direction) * self.keep < 0)
+        # Where the curved side that a ray meets is cut away, it can still come in through the flat face.
+        toward = direction[rows, columns]
+        plane = -x0 / np.where(toward == 0, np.float32(1e-12), toward)
+        last = (root[rows, columns] - b[rows, columns]) / a[rows, columns]
+        enter[rows, columns] = np.where((toward * self.keep > 0) & (plane < last), plane, np.float32(np.nan))
+        return enter
 
     def normal(self, points: np.ndarray) -> np.ndarray:
         """See `Primitive.normal`; the flat face of a half looks along x."""
@@ -149,7 +149,7 @@ class Sphere(Primitive):
 
     def hit(self, ray: Rays) -> np.ndarray:
         """See `Primitive.hit`."""
-        return Ellipsoid(world_from_body=self.world_from_body, half_axes=(self.radius,) * 3).hit(ray)
+        return Ellipsoid(world_from_body=self.world_from_body, half_axes=(self.radius, self.radius, self.radius)).hit(ray)
 
     def normal(self, points: np.ndarray) -> np.ndarray:
         """See `Primitive.normal`."""
@@ -252,37 +252,3 @@ class Box(Primitive):
     def outline(self) -> np.ndarray:
         """See `Primitive.outline`."""
         return _CORNERS * np.array(self.half_sizes)
-
-
-def gap_over_pad(shape: Ellipsoid, pad_from_body: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the distance of an ellipsoid (or half) from a pad plane along the pad's normal.
-
-    Args:
-        shape: The solid; only its axes and side are used.
-        pad_from_body: (4, 4) rigid transform; the pad frame has x outward from the gel, y across, z up.
-        y: (W,) positions across the pad [m].
-        z: (H,) positions along the pad [m], in the order of the rows wanted.
-
-    Returns:
-        (H, W) float32 [m], infinite where nothing is above the pad. Negative where the undeformed gel would be inside the solid.
-    """
-    turn, at = pad_from_body[:3, :3], pad_from_body[:3, 3]
-    axes = np.array(shape.half_axes)
-    if not np.all(np.isfinite(pad_from_body)) or np.any(axes <= 0):
-        raise RecordError(f"gap_over_pad needs a finite pose and positive half axes, got axes {shape.half_axes}")
-    body = turn.T  # body_from_pad
-    origin = (body[:, 1:2, None] * (y[None, None, :] - at[1])) + (body[:, 2:3, None] * (z[None, :, None] - at[2]))
-    origin -= (body[:, 0] * at[0])[:, None, None]
-    along = body[:, 0] / axes
-    scaled = origin / axes[:, None, None]
-    a, b = along @ along, np.tensordot(along, scaled, 1)
-    c = (scaled * scaled).sum(0) - 1.0
-    inside = b * b - a * c
-    root = np.sqrt(np.maximum(inside, 0.0))
-    first, last = (-b - root) / a, (-b + root) / a
-    if shape.keep:
-        toward = body[0, 0] * shape.keep
-        start = origin[0] * shape.keep
-        plane = -start / np.where(toward == 0, 1e-12, toward)
-        first, last = (np.maximum(first, plane), last) if toward > 0 else (first, np.minimum(last, plane))
-    return np.where((inside > 0) & (first < last), first, np.inf).astype(np.float32)

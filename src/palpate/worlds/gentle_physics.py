@@ -2,6 +2,8 @@
 # (mujoco is a compiled module without complete stubs)
 """The physics of the gentle-grasping rig: scene, control at 100 Hz, contacts, and how a toy lies over a pad."""
 
+from typing import Literal
+
 import mujoco
 import numpy as np
 
@@ -236,7 +238,8 @@ class Rig:
         data, toy = self.data, self.toy
         out: list[Primitive] = []
         body = self.toy_pose()
-        for sign, half in ((-1, self._halves[0]), (1, self._halves[1])):
+        sides: tuple[tuple[Literal[-1, 1], int], ...] = ((-1, self._halves[0]), (1, self._halves[1]))
+        for sign, half in sides:
             shift = np.eye(4)
             shift[0, 3] = -sign * data.qpos[half]
             out.append(Ellipsoid(world_from_body=body @ shift, half_axes=toy.half_axes, colour=toy.colour, keep=sign))
