@@ -5,6 +5,9 @@ import numpy as np
 from palpate.core.errors import RecordError
 from palpate.core.records import Event, Stream, StreamSpec
 
+_LARGE = 4096
+"""Arrays with fewer numbers than this are copied."""
+
 
 class Recorder:
     """Append samples and events as they come; `streams()` and `events()` freeze them."""
@@ -23,11 +26,15 @@ class Recorder:
         self._specs[spec.name] = spec
 
     def add(self, name: str, time: float, value: np.ndarray) -> None:
-        """Append one sample, copied and cast to the declared type."""
+        """Append one sample, cast to the declared type. Large arrays are kept without a copy and become read-only."""
         if name not in self._specs:
             raise RecordError(f"stream {name!r} was not declared; declared: {sorted(self._specs)}")
         self._times.setdefault(name, []).append(time)
-        self._values.setdefault(name, []).append(np.array(value, dtype=self._specs[name].dtype))
+        sample = np.asarray(value, dtype=self._specs[name].dtype)
+        if sample.size < _LARGE or not sample.flags.owndata:
+            sample = sample.copy()
+        sample.setflags(write=False)
+        self._values.setdefault(name, []).append(sample)
 
     def mark(self, name: str, time: float) -> None:
         """Note an event."""

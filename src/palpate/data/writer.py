@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 from palpate.core.errors import DataError
 from palpate.core.records import Episode
 from palpate.data.files import TEMPORARY, FolderLock, write_atomic
-from palpate.data.layout import BLOCK, HEAD, LOCK, Head, config_difference, episode_path, merge_specs, numbered, shard_path
+from palpate.data.layout import BLOCK, HEAD, LOCK, Head, config_difference, episode_path, merge_specs, numbered
 from palpate.data.shards import drop_covered, merge_block, naming, open_file
 from palpate.data.table import encode_episode, file_metadata, file_specs
+
+KEEP_SINGLE = 2000
+"""So many trials stay files of their own. Merging one costs as much as encoding it, which a small data set need not pay."""
 
 
 class EpisodeWriter:
@@ -25,8 +28,8 @@ class EpisodeWriter:
         self._head = head
         self._lock = lock
         self._finished = _scan(root)
-        for block in sorted({index // BLOCK for index in self._finished}):
-            self._merge_if_full(block)
+        self._single = {index for index, _ in numbered(root / "episodes", "episode")}
+        self._merge_old()
 
     @classmethod
     def create(
@@ -101,7 +104,8 @@ class EpisodeWriter:
             self._head.write(self.root)
         write_atomic(episode_path(self.root, own), data)
         self._finished.add(own)
-        self._merge_if_full(own // BLOCK)
+        self._single.add(own)
+        self._merge_old()
 
     def close(self) -> None:
         """Give the folder back. Nothing is pending, so there is nothing else to do."""
@@ -115,9 +119,16 @@ class EpisodeWriter:
         """Close."""
         self.close()
 
-    def _merge_if_full(self, block: int) -> None:
-        if not shard_path(self.root, block).exists() and self._finished.issuperset(range(block * BLOCK, (block + 1) * BLOCK)):
-            merge_block(self.root, block)
+    def _merge_old(self) -> None:
+        """Merge the oldest full blocks while more than `KEEP_SINGLE` trials are files of their own."""
+        blocks = sorted({index // BLOCK for index in self._single})
+        for block in blocks:
+            if len(self._single) <= KEEP_SINGLE:
+                return
+            trials = range(block * BLOCK, (block + 1) * BLOCK)
+            if self._single.issuperset(trials):
+                merge_block(self.root, block)
+                self._single.difference_update(trials)
 
 
 def _foreign(root: Path) -> list[Path]:

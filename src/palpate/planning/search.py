@@ -73,17 +73,23 @@ class Search(Protocol):
 
 
 class _Best:
-    """Keeps the best action seen.
+    """Scores actions and keeps the best one seen.
 
-    When no action is feasible it is the one with the largest product of both probabilities: the chance that both outcomes are
-    good, were they independent. The most gentle action instead would often be not to grasp at all.
+    While no action is feasible that is the one with the largest product of both probabilities: the chance that both outcomes
+    are good, were they independent. The most gentle action instead would often be not to grasp at all.
     """
 
     def __init__(self, model: OutcomeModel, state: Any, objective: Objective) -> None:
         self.model, self.state, self.objective = model, state, objective
+        self.relaxed = False
+        """Whether `score` ranks by the product instead of by the constrained objective."""
         self.key = (False, -np.inf)
         self.action = self.probabilities = np.empty(0)
         self.n = 0
+
+    @property
+    def feasible(self) -> bool:
+        return self.key[0]
 
     def score(self, actions: np.ndarray) -> np.ndarray:
         """Score actions (N, 4 + J), remember the best, and return their ranks (N,)."""
@@ -92,17 +98,18 @@ class _Best:
         rank = self.objective.rank(main, constrained)
         best = int(np.argmax(rank))
         feasible = self.objective.subject_to is None or bool(constrained[best] > self.objective.threshold)
+        product = main * constrained
         if not feasible:
-            best = int(np.argmax(main * constrained))
-        key = (feasible, float(main[best] if feasible else main[best] * constrained[best]))
+            best = int(np.argmax(product))
+        key = (feasible, float(main[best] if feasible else product[best]))
         if key > self.key:
             self.key, self.action, self.probabilities = key, actions[best].copy(), probabilities[best]
         self.n += len(actions)
-        return rank
+        return product if self.relaxed else rank
 
     def plan(self) -> Plan:
         predicted = {name: float(value) for name, value in zip(self.model.outcomes, self.probabilities, strict=True)}
-        return Plan(action=self.action, predicted=predicted, feasible=self.key[0], n_evaluations=self.n)
+        return Plan(action=self.action, predicted=predicted, feasible=self.feasible, n_evaluations=self.n)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,46 +136,55 @@ class ExhaustiveSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSearch:
-    """Cross-entropy search over a grid of motions by hand poses: better than 100,000 random actions with a few thousand.
+    """Annealed random search over a grid of motions by hand poses: as good as 100,000 random actions with a few thousand.
 
-    Each iteration draws some motions and some hand poses from normal distributions, scores every pair, and moves each
-    distribution to its elite, the motions (poses) whose best pair ranks highest. Pairs make the population large for few
-    distinct motions and poses, which is cheap with a model that treats repeated ones once, and merely correct with any other.
-    Staying in place is always among the motions, and so is the best motion so far; likewise the best pose.
+    Each iteration scores every pair of some motions and some hand poses. The elite motions (poses), those whose best pair ranks
+    highest, are kept, and the others are drawn anew around them with a spread that shrinks from iteration to iteration. Pairs
+    make the population large for few distinct motions and poses, which is cheap with a model that treats repeated ones once,
+    and merely correct with any other. Staying in place is always among the motions.
+
+    If nothing feasible is found, the search is repeated for the product of both probabilities, and the plan says so.
     """
 
     iterations: int = 8
-    motions: int = 32
+    motions: int = 16
     """Motions an iteration."""
-    poses: int = 32
-    """Hand poses an iteration."""
-    elite: int = 6
-    """How many of each move the distributions."""
-    min_spread: float = 0.02
-    """Added to the spread, in coordinates where the space is [-1, 1], so that the search does not freeze."""
+    poses: int = 48
+    """Hand poses an iteration; they have more to say about the outcome than the motions."""
+    elite: int = 3
+    """How many of each are kept."""
+    first_spread: float = 0.6
+    """Standard deviation of the first draws around the elite, in coordinates where the space is [-1, 1]."""
+    last_spread: float = 0.05
+    """The same in the last iteration."""
 
     def __call__(
         self, model: OutcomeModel, state: Any, space: ActionSpace, rng: np.random.Generator, objective: Objective
     ) -> Plan:
         """Return the best action found."""
         best = _Best(model, state, objective)
+        self._search(best, space, rng)
+        if not best.feasible:
+            best.relaxed = True
+            self._search(best, space, rng)
+        return best.plan()
+
+    def _search(self, best: _Best, space: ActionSpace, rng: np.random.Generator) -> None:
         stay = _resting(space)
         motions = rng.uniform(-1.0, 1.0, (self.motions, 4))
         poses = rng.uniform(-1.0, 1.0, (self.poses, space.n_free - 4))
-        for _ in range(self.iterations):
+        for spread in np.geomspace(self.first_spread, self.last_spread, self.iterations):
             motions[-1] = stay
             pairs = np.concatenate([np.repeat(motions, len(poses), axis=0), np.tile(poses, (len(motions), 1))], axis=1)
             rank = best.score(space.vectors(pairs)).reshape(len(motions), len(poses))
-            motions = self._next(motions, rank.max(axis=1), self.motions, rng)
-            poses = self._next(poses, rank.max(axis=0), self.poses, rng)
-        return best.plan()
+            motions = self._next(motions, rank.max(axis=1), spread, rng)
+            poses = self._next(poses, rank.max(axis=0), spread, rng)
 
-    def _next(self, points: np.ndarray, rank: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return n points: the best one, and others drawn around the elite."""
+    def _next(self, points: np.ndarray, rank: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
+        """Return as many points: the elite, and others drawn around its members."""
         elite = points[np.argsort(-rank, kind="stable")[: self.elite]]
-        spread = elite.std(axis=0) + self.min_spread
-        drawn = elite.mean(axis=0) + spread * rng.standard_normal((n - 1, points.shape[1]))
-        return np.clip(np.concatenate([elite[:1], drawn]), -1.0, 1.0)
+        centres = elite[rng.integers(0, len(elite), len(points) - len(elite))]
+        return np.clip(np.concatenate([elite, centres + spread * rng.standard_normal(centres.shape)]), -1.0, 1.0)
 
 
 def _resting(space: ActionSpace) -> np.ndarray:

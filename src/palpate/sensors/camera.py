@@ -40,7 +40,7 @@ class CameraConfig:
     """Focal length of the depth imagers, which see wider than the colour imager [px]."""
     disparity_noise: float = 0.08
     """Standard deviation of the disparity [px]."""
-    depth_step: float = 0.00025
+    depth_step: float = 0.001
     """Depth is rounded to this [m]."""
     edge_drop: float = 0.5
     """Share of pixels at depth edges that give no depth."""
@@ -58,7 +58,7 @@ class Camera:
         self._v = ((np.arange(h) - h / 2 + 0.5) / f).astype(np.float32)
         u, v = np.meshgrid(self._u, self._v)
         self._rays = np.stack([u, v, np.ones_like(u)], axis=-1)
-        self._table_rgb, self._table_depth, self._table_xy = self._table()
+        self._table_rgba, self._table_depth, self._table_xy = self._table()
         rng = np.random.default_rng(20_251_121)
         shape = (h + _MARGIN, w + _MARGIN)
         self._grain = rng.normal(0.0, config.rgb_noise, (*shape, 3)).round().astype(np.int16)
@@ -81,18 +81,21 @@ class Camera:
         grain = np.sin(90 * xy[..., 0] + 3 * np.sin(17 * xy[..., 1])) + 0.6 * np.sin(31 * xy[..., 1] + 5 * xy[..., 0])
         shade = 1.0 + 0.025 * grain - 0.25 * np.clip(np.hypot(xy[..., 0] - 0.55, xy[..., 1]) - 0.15, 0, 1)
         rgb = np.array([178, 168, 150], np.float32) * shade[..., None]
-        return np.clip(rgb, 0, 255).astype(np.uint8), t.astype(np.float32), xy
+        opaque = np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], axis=2)
+        return np.clip(opaque, 0, 255).astype(np.uint8), t.astype(np.float32), xy
 
     def render(self, scene: Sequence[Primitive]) -> tuple[np.ndarray, np.ndarray]:
         """Return clean colour (H, W, 3) uint8 and depth (H, W) float32 [m] along the optical axis."""
-        rgb, depth = self._table_rgb.copy(), self._table_depth.copy()
+        rgba, depth = self._table_rgba.copy(), self._table_depth.copy()
         for primitive in scene:
-            if isinstance(primitive, Ellipsoid):
-                self._shadow(rgb, primitive)
+            if isinstance(primitive, Ellipsoid) and primitive.keep <= 0:  # one shadow for two halves
+                self._shadow(rgba, primitive)
         toward = self._camera_from_world[2, :3]
-        for primitive in sorted(scene, key=lambda body: float(toward @ body.world_from_body[:3, 3])):  # near first: hides the rest
-            self._draw(rgb, depth, primitive)
-        return rgb, depth
+        for primitive in sorted(
+            scene, key=lambda body: float(toward @ body.world_from_body[:3, 3])
+        ):  # near first: hides the rest
+            self._draw(rgba, depth, primitive)
+        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), depth
 
     def _window(self, bounds: tuple[float, float, float, float] | None) -> tuple[slice, slice] | None:
         """Return the rectangle of the image that normalised bounds cover; None if it is out of sight."""
@@ -104,12 +107,12 @@ class Camera:
         cols = slice(max(0, int(left + c.width / 2)), min(c.width, int(right + c.width / 2) + 2))
         return (rows, cols) if rows.start < rows.stop and cols.start < cols.stop else None
 
-    def _shadow(self, rgb: np.ndarray, body: Ellipsoid) -> None:
+    def _shadow(self, rgba: np.ndarray, body: Ellipsoid) -> None:
         """Darken the table softly under a body."""
         centre, reach = body.world_from_body[:3, 3], 1.1 * max(body.half_axes)
         disc = np.eye(4)
         disc[:2, 3] = centre[:2]
-        flat = Sphere(world_from_body=disc, radius=2.2 * reach)
+        flat = Sphere(world_from_body=disc, radius=1.7 * reach)
         window = self._window(flat.bounds(self._camera_from_world @ disc))
         if window is None:
             return
@@ -117,9 +120,10 @@ class Camera:
         square = (away[..., 0] ** 2 + away[..., 1] ** 2) / np.float32(reach) ** 2
         strength = np.float32(0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05))
         light = 1 - strength * np.exp(-square)
-        rgb[window] = cv2.multiply(rgb[window], cv2.merge([light, light, light]), dtype=cv2.CV_8U)
+        rgba[window] = cv2.multiply(rgba[window], cv2.merge([light] * 4), dtype=cv2.CV_8U)
 
-    def _draw(self, rgb: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
+    def _draw(self, rgba: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
+        """Draw into `rgba` (H, W, 4) uint8 and `depth` (H, W). Flat indices and whole pixels: this is where a frame's time goes."""
         camera_from_body = self._camera_from_world @ primitive.world_from_body
         window = self._window(primitive.bounds(camera_from_body))
         if window is None:
@@ -129,11 +133,11 @@ class Camera:
         with np.errstate(invalid="ignore", divide="ignore"):
             t = primitive.hit(ray)
             seen = (t > 0) & (t < depth[window])
-        row, column = np.nonzero(seen)
-        if not len(row):
+        chosen = np.flatnonzero(seen)
+        if not len(chosen):
             return
-        hit = t[row, column]
-        points = ray.origin[:, None] + hit * (ray.down[:, row] + ray.across[:, column])
+        hit = t.ravel().take(chosen)
+        points = np.stack([ray.origin[i] + hit * ray.component(i).ravel().take(chosen) for i in range(3)])
         normal = primitive.normal(points)
         length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
         key, fill = np.maximum((_LIGHTS @ primitive.world_from_body[:3, :3].astype(np.float32)) @ normal / length, 0)
@@ -141,17 +145,28 @@ class Camera:
         sharp = key**2
         for _ in range(3):
             sharp *= sharp  # key ** 16: the highlight
-        colour = 235.0 * np.asarray(primitive.colour, np.float32)
-        shaded = np.minimum(light[:, None] * colour + 40.0 * sharp[:, None], 255.0)
-        row += rows.start
-        column += cols.start
-        rgb[row, column] = shaded.astype(np.uint8)
-        depth[row, column] = hit
+        sharp *= 40.0
+        pixels = np.empty((len(chosen), 4), np.uint8)
+        for channel, reflectance in enumerate(primitive.colour):
+            pixels[:, channel] = np.minimum(light * np.float32(235.0 * reflectance) + sharp, 255.0)
+        width = cols.stop - cols.start
+        chosen += rows.start * depth.shape[1] + cols.start + (chosen // width) * (depth.shape[1] - width)
+        np.put(rgba.view(np.uint32), chosen, pixels.view(np.uint32))
+        np.put(depth, chosen, hit)
 
-    def observe(self, scene: Sequence[Primitive], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the camera gives of a scene: colour (H, W, 3) uint8, and depth (H, W) float32 [m], 0 where there is none."""
+    def observe(
+        self, scene: Sequence[Primitive], rng: np.random.Generator, *, with_depth: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what the camera gives: colour (H, W, 3) uint8, and depth (H, W) float32 [m], 0 where there is none.
+
+        Without `with_depth` the depth is None, which saves its noise.
+        """
         rgb, depth = self.render(scene)
-        return self._noisy_rgb(rgb, rng), self._noisy_depth(depth, rng)
+        return self._noisy_rgb(rgb, rng), self._noisy_depth(depth, rng) if with_depth else None
+
+    def observe_depth(self, scene: Sequence[Primitive], rng: np.random.Generator) -> np.ndarray:
+        """Return only the depth image (H, W) float32 [m], 0 where there is none."""
+        return self._noisy_depth(self.render(scene)[1], rng)
 
     def _cut(self, bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         row, col = rng.integers(0, _MARGIN, 2)

@@ -42,7 +42,9 @@ class Digit:
         rough = cv2.resize(rng.normal(size=(shape[0] // 3, shape[1] // 3, 3)).astype(np.float32), (shape[1], shape[0]))
         noise = 0.8 * white + 0.6 * rough / rough.std()
         self._bank = np.rint(config.optics.frame_noise * noise).astype(np.int16)
-        self._gain, self._offset = 1.0, np.zeros(3, np.float32)
+        self._gain = 1.0
+        self._idle = self._rest
+        self._idle_bytes = cv2.convertScaleAbs(self._idle)
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -53,7 +55,8 @@ class Digit:
         """Draw what stays the same for an episode: contrast and brightness."""
         optics = self.config.optics
         self._gain = 1.0 + float(rng.normal(0.0, optics.gain_spread))
-        self._offset = rng.normal(0.0, optics.offset_spread, 3).astype(np.float32)
+        self._idle = np.maximum(self._rest + rng.normal(0.0, optics.offset_spread, 3).astype(np.float32), 0.0)
+        self._idle_bytes = cv2.convertScaleAbs(self._idle)
 
     def rest(self, time: float = 0.0) -> TactileFrame:
         """Return the picture without contact and without noise."""
@@ -69,14 +72,15 @@ class Digit:
         Raises:
             RecordError: the gap or the force is not physical.
         """
-        image = self._rest + self._offset
+        image = self._idle_bytes
         if gap is not None:
-            image += np.float32(self._gain) * self._change(gap, force)
+            change = self._change(gap, force)
+            cv2.scaleAdd(change, self._gain, self._idle, dst=change)
+            image = cv2.convertScaleAbs(np.maximum(change, 0.0, out=change))
         row, col = rng.integers(0, _MARGIN, 2)
         rows, cols = self.image_shape
         grain = np.ascontiguousarray(self._bank[row : row + rows, col : col + cols])
-        image = cv2.add(cv2.convertScaleAbs(np.maximum(image, 0)), grain, dtype=cv2.CV_8U)
-        return TactileFrame(image=image, time=time)
+        return TactileFrame(image=cv2.add(image, grain, dtype=cv2.CV_8U), time=time)
 
     def _change(self, gap: np.ndarray, force: float) -> np.ndarray:
         gel, optics = self.config.gel, self.config.optics

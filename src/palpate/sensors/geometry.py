@@ -241,13 +241,9 @@ class Box(Primitive):
         return np.where(enter < leave, enter, np.float32(np.nan))
 
     def normal(self, points: np.ndarray) -> np.ndarray:
-        """See `Primitive.normal`: the face that is nearest."""
+        """See `Primitive.normal`; on an edge, between its two faces."""
         sizes = np.array(self.half_sizes, np.float32)[:, None]
-        nearest = np.argmin(sizes - np.abs(points), axis=0)
-        out = np.zeros_like(points)
-        at = (nearest, np.arange(points.shape[1]))
-        out[at] = np.sign(points[at])
-        return out
+        return np.where(np.abs(points) > sizes - np.float32(2e-5), np.sign(points), np.float32(0.0))
 
     def outline(self) -> np.ndarray:
         """See `Primitive.outline`."""

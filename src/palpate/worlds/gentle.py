@@ -44,7 +44,7 @@ from palpate.worlds.toys import Toy, ToyFamily
 
 POSES = ("upright", "lying")
 
-SOUND_SECONDS = {"sound": 3.0, "sound.initial": 1.6}
+SOUND_SECONDS = {"sound": 3.0, "sound.initial": 1.4}
 """Length of the recordings of a regrasp (Gentle Grasping, Section V) and of the initial grasp [s]."""
 
 PLACED = 1.0
@@ -152,9 +152,9 @@ class GentleWorld:
         aim = self._located.position[:2] + rng.uniform(-config.perturbation, config.perturbation, 2)
         height = rng.uniform(*config.z_range) + TIP_DEPTH
         self._grasp_pose = np.array([*aim, height, yaw])
-        above = self._grasp_pose + [0, 0, 0.08, 0]
-        self._rig.reset(self._toy_xy, toy_yaw, above, OPEN_POSE)
-        self._rig.move(0.5, self._grasp_pose)
+        # The way down with the hand wide open touches nothing and is not simulated.
+        self._rig.reset(self._toy_xy, toy_yaw, self._grasp_pose, OPEN_POSE)
+        self._rig.move(0.1)
         self._recorder.mark("initial_grasp", self._now())
         start = len(self._rig.log.times)
         self._rig.listening = True
@@ -166,7 +166,7 @@ class GentleWorld:
     def regrasp(self, action: GraspAction) -> Observation:
         """Open, move relative to the present pose, close to the absolute joint targets; 3 s of sound are recorded."""
         rig = self._rig
-        rig.move(0.4, joints=OPEN_POSE)
+        rig.move(0.3, joints=OPEN_POSE)
         self._sense("release")
         rotation = self._grasp_pose[3] + CLOSING_YAW
         cos, sin = np.cos(rotation), np.sin(rotation)
@@ -192,9 +192,9 @@ class GentleWorld:
         before = rig.toy_pose()[2, 3]
         self._recorder.mark("before_lift", self._now())
         raised = self._grasp_pose + [0, 0, LIFT_HEIGHT, 0]
-        rig.move(0.8, raised)
+        rig.move(0.6, raised)
         self._recorder.mark("hold", self._now())
-        rig.move(HOLD_SECONDS)
+        rig.hold(HOLD_SECONDS, floor=before + RAISED)
         self._recorder.mark("hold_end", self._now())
         stable = bool(rig.toy_pose()[2, 3] - before > RAISED)
         self._truth["stable"] = float(stable)
@@ -250,10 +250,11 @@ class GentleWorld:
     def _locate(self, rng: np.random.Generator) -> None:
         """Phase 1: depth before and after the toy is set down, the hand out of the way; touch and camera at rest."""
         hand_only = [p for p in self._rig.primitives()[2:]]
-        _, empty = self._camera.observe(hand_only, rng)
+        empty = self._camera.observe_depth(hand_only, rng)
         self._recorder.add("camera.depth", 0.0, empty)
         self._recorder.mark("empty", 0.0)
         rgb, placed = self._camera.observe(self._rig.primitives(), rng)
+        assert placed is not None
         self._recorder.add("camera.rgb", PLACED, rgb)
         self._recorder.add("camera.depth", PLACED, placed)
         self._recorder.mark("before", PLACED)
@@ -277,9 +278,9 @@ class GentleWorld:
         """Take a camera frame and a touch frame of each finger and return them with what else is sensed."""
         now, rng = self._now(), self._rng
         self._recorder.mark(f"look_{moment}", now)
-        rgb, depth = self._camera.observe(self._rig.primitives(), rng)
+        rgb, depth = self._camera.observe(self._rig.primitives(), rng, with_depth=camera_depth)
         self._recorder.add("camera.rgb", now, rgb)
-        if camera_depth:
+        if depth is not None:
             self._recorder.add("camera.depth", now, depth)
         forces = self._rig.pad_forces()
         touch: dict[str, TactileFrame] = {}
@@ -292,7 +293,7 @@ class GentleWorld:
         self._truth[f"force_{moment}"] = float(forces.sum())
         return Observation(
             time=now,
-            camera=CameraFrame(rgb=rgb, depth=depth if camera_depth else None, time=now),
+            camera=CameraFrame(rgb=rgb, depth=depth, time=now),
             touch=touch,
             touch_rest=dict(self._rest),
             object_position=self._located.position,

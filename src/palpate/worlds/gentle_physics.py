@@ -9,7 +9,7 @@ import numpy as np
 
 from palpate.core.errors import SimulationError
 from palpate.core.transforms import pose
-from palpate.sensors.geometry import Box, Capsule, Ellipsoid, Primitive, Sphere
+from palpate.sensors.geometry import Box, Capsule, Ellipsoid, Primitive
 from palpate.worlds.hand import (
     ACTIVE,
     DEFAULTS,
@@ -20,8 +20,8 @@ from palpate.worlds.hand import (
 )
 from palpate.worlds.toys import Toy, toy_xml
 
-TIMESTEP = 0.002
-TICK = 5
+TIMESTEP = 0.0025
+TICK = 4
 """Physics steps per control tick: the position targets change at 100 Hz."""
 CONTROL_PERIOD = TIMESTEP * TICK
 
@@ -30,6 +30,8 @@ CLOSING_YAW = np.pi / 2
 
 HARD_COLLISION = 5.0
 """Force between pad and table or pad and pad that counts as a hard collision [N]."""
+
+_INVALID = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 GAP_SHAPE = (80, 60)
 """Rows (along the pad's height) and columns (along its width) of the gap maps."""
@@ -40,7 +42,8 @@ def scene_xml(toy: Toy, lying: bool) -> tuple[str, float]:
     body, assets, height = toy_xml(toy, lying)
     rig, actuators = hand_xml()
     xml = f"""<mujoco><compiler autolimits="true" angle="degree"/>
-<option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>{DEFAULTS}
+<option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10">
+<flag multiccd="disable"/></option>{DEFAULTS}
 <worldbody><geom name="table" type="plane" size="2 2 .1" friction=".8 .005 .0001" contype="17" conaffinity="17"/>
 {body}{rig}</worldbody><actuator>{actuators}</actuator>{assets}</mujoco>"""
     return xml, height
@@ -115,21 +118,37 @@ class Rig:
         stage_to = stage_from if stage is None else np.asarray(stage, float)
         joints_to = joints_from if joints is None else np.asarray(joints, float)
         n = max(1, round(seconds / CONTROL_PERIOD))
+        share = np.arange(1, n + 1)[:, None] / n
+        targets = joints_from + (joints_to - joints_from) * share
+        commands = np.concatenate([stage_from + (stage_to - stage_from) * share, targets[:, self.active]], axis=1)
+        commands[:, 3] += CLOSING_YAW
         ctrl, step, model, data = self.data.ctrl, mujoco.mj_step, self.model, self.data
-        for i in range(1, n + 1):
-            share = i / n
-            joint_target = joints_from + (joints_to - joints_from) * share
-            ctrl[:4] = stage_from + (stage_to - stage_from) * share
-            ctrl[3] += CLOSING_YAW
-            ctrl[4:] = joint_target[self.active]
+        for command, target in zip(commands, targets, strict=True):
+            ctrl[:] = command
             step(model, data, TICK)
-            self._record(joint_target)
+            self._record(target)
         self._stage_target, self._joint_target = stage_to, joints_to
-        if not np.isfinite(self.data.qpos).all() or self.data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+        # MuJoCo resets the state when it meets NaN and goes on; only the counters of its warnings tell.
+        if any(self.data.warning[kind].number for kind in _INVALID):
             raise SimulationError(
                 f"the simulation of {self.toy.name} became invalid (NaN or diverging) at {self.time:.2f} s; "
                 "this trial is left out and the next one goes on"
             )
+
+    def hold(self, seconds: float, floor: float) -> None:
+        """Hold still for `seconds`. Once the toy rests below `floor` [m] with no pad touching it, the last tick is repeated."""
+        n, log = round(seconds / CONTROL_PERIOD), self.log
+        start = len(log.times)
+        while (done := len(log.times) - start) < n:
+            self.move(min(0.2, (n - done) * CONTROL_PERIOD))
+            lost = self.toy_pose()[2, 3] < floor and not self.pad_forces().any()
+            if lost and float(np.abs(self.data.qvel).max()) < 0.02:
+                break
+        missing = n - (len(log.times) - start)
+        log.times.extend((log.times[-1] + CONTROL_PERIOD * np.arange(1, missing + 1)).tolist())
+        for rows in (log.qpos, log.qvel, log.torque, log.target, log.collision):
+            rows.extend(rows[-1:] * missing)
+        self.data.time = log.times[-1]
 
     def _record(self, joint_target: np.ndarray) -> None:
         log, data = self.log, self.data
@@ -269,7 +288,7 @@ def _fixed_fingers(world_from_palm: np.ndarray) -> list[Primitive]:
     """Index and ring finger, which stay stretched out of the way."""
     out: list[Primitive] = []
     for y in (-0.045, 0.045):
-        for base, tip in (((0.05, y, 0.0), (0.085, y, -0.045)), ((0.085, y, -0.045), (0.098, y, -0.082))):
+        for base, tip in (((0.05, y, 0.0), (0.095, y, -0.075)),):
             p, q = np.array(base), np.array(tip)
             axis = (q - p) / np.linalg.norm(q - p)
             side = np.cross(axis, [0.0, 1.0, 0.0])
@@ -280,7 +299,4 @@ def _fixed_fingers(world_from_palm: np.ndarray) -> list[Primitive]:
                     world_from_body=world_from_palm @ local, radius=0.0085, half_length=half_length, colour=(0.12, 0.12, 0.13)
                 )
             )
-    out.append(
-        Sphere(world_from_body=world_from_palm @ pose(np.eye(3), np.array([0, 0, 0.05])), radius=0.03, colour=(0.7, 0.7, 0.72))
-    )
     return out

@@ -115,7 +115,7 @@ def action_space() -> ActionSpace:
     )
 
 
-PAD_CONTACT = 'condim="4" friction="1 .005 .0001" solref=".004 1" solimp=".95 .99 .001"'
+PAD_CONTACT = 'condim="4" friction="1 .005 .0001" solref=".005 1" solimp=".95 .99 .001"'
 
 
 def _finger_xml(finger: Finger) -> str:
@@ -160,6 +160,6 @@ def hand_xml() -> tuple[str, str]:
 DEFAULTS = f"""<default><geom condim="3"/>
 <default class="finger"><joint type="hinge" axis="0 1 0" range="-120 120" damping=".1" armature=".001" frictionloss=".005"/>
 <position kp="3" forcerange="-.7 .7"/></default>
-<default class="link"><geom contype="2" conaffinity="4"/></default>
+<default class="link"><geom contype="0" conaffinity="0"/></default>
 <default class="pad"><geom contype="1" conaffinity="1" mass=".01" {PAD_CONTACT}/></default>
 <default class="stage"><joint damping="200" armature="1"/></default></default>"""

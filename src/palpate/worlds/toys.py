@@ -109,7 +109,7 @@ def toy_xml(toy: Toy, lying: bool) -> tuple[str, str, float]:
             f'<body name="{name}"><joint name="{name}" type="slide" axis="{-sign} 0 0" stiffness="{toy.stiffness}" '
             f'damping="{damping}" range="-.001 {0.7 * a}"/><geom name="shell_{name}" type="mesh" mesh="{name}" '
             f'mass="{toy.mass / 4}" contype="8" conaffinity="1" condim="4" priority="1" friction="{toy.friction} .005 .0001" '
-            'solref=".004 1" solimp=".95 .99 .001"/></body>'
+            'solref=".005 1" solimp=".95 .99 .001"/></body>'
         )
     body = (
         '<body name="toy"><freejoint name="toy"/>'
