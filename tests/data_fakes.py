@@ -56,6 +56,7 @@ def write_until_killed(root, block, connection=None):
     """Go on with a data set for ever, telling the number of each trial that is finished."""
     for module in (layout, reader, shards, writer):
         module.BLOCK = block
+    writer.KEEP_SINGLE = 0
     with writer.EpisodeWriter.create(root, task="gentle", config={"seed": 0}, resume=True) as out:
         for index in range(out.next_index, 10**6):
             out.write(fake_episode(index, size=(8, 8)))

@@ -62,8 +62,8 @@ class TrainOutcome:
     """efficientnet_lite0, densenet121, efficientnetv2_b0, resnet50 or resnet18."""
     folds: int = 5
     """Folds of the cross-validation; 0 trains the final model only."""
-    group: Literal["trial", "object", "pose"] = "trial"
-    """What must not cross folds."""
+    group: Literal["trial", "object", "pose", "object+pose"] = "trial"
+    """What must not cross folds; object+pose (touch as numbers only) holds out both at once."""
     seed: int = 0
     """Seed of folds, initial weights and order."""
     epochs: int = 30

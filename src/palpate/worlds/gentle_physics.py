@@ -146,8 +146,9 @@ class Rig:
                 break
         missing = n - (len(log.times) - start)
         log.times.extend((log.times[-1] + CONTROL_PERIOD * np.arange(1, missing + 1)).tolist())
-        for rows in (log.qpos, log.qvel, log.torque, log.target, log.collision):
+        for rows in (log.qpos, log.qvel, log.torque, log.target):
             rows.extend(rows[-1:] * missing)
+        log.collision.extend([0.0] * missing)
         self.data.time = log.times[-1]
 
     def _record(self, joint_target: np.ndarray) -> None:
