@@ -66,7 +66,7 @@ class TrainOutcome:
     """What must not cross folds; object+pose (touch as numbers only) holds out both at once."""
     seed: int = 0
     """Seed of folds, initial weights and order."""
-    epochs: int = 30
+    epochs: int = 15
     """Passes over the training data."""
     image_size: int = 224
     """Side of the image that the backbone sees [px]."""
@@ -158,7 +158,7 @@ class Demo:
     """Trials to collect."""
     grasps: int = 100
     """Closed-loop trials of each policy."""
-    epochs: int = 20
+    epochs: int = 8
     """Passes over the training data."""
     image_size: int = 160
     """Side of the image that the backbone sees [px]."""

@@ -44,7 +44,7 @@ class OutcomeConfig:
     group: str = "trial"
     seed: int = 0
     features: FeatureSettings = field(default_factory=FeatureSettings)
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=30, weight_decay=0.01, learning_rate=5e-4))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=15, weight_decay=0.05, learning_rate=7e-4))
     width: int = 1024
     final: bool = True
     """Also train on all data, for use in the planner."""

@@ -249,7 +249,7 @@ class GentleWorld:
 
     def _locate(self, rng: np.random.Generator) -> None:
         """Phase 1: depth before and after the toy is set down, the hand out of the way; touch and camera at rest."""
-        hand_only = [p for p in self._rig.primitives()[2:]]
+        hand_only = self._rig.primitives()[1:]
         empty = self._camera.observe_depth(hand_only, rng)
         self._recorder.add("camera.depth", 0.0, empty)
         self._recorder.mark("empty", 0.0)

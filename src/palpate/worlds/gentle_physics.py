@@ -2,8 +2,6 @@
 # (mujoco is a compiled module without complete stubs)
 """The physics of the gentle-grasping rig: scene, control at 100 Hz, contacts, and how a toy lies over a pad."""
 
-from typing import Literal
-
 import mujoco
 import numpy as np
 
@@ -255,20 +253,24 @@ class Rig:
 
     def primitives(self) -> list[Primitive]:
         """Return what the camera sees: toy and hand."""
-        data, toy = self.data, self.toy
-        out: list[Primitive] = []
-        body = self.toy_pose()
-        sides: tuple[tuple[Literal[-1, 1], int], ...] = ((-1, self._halves[0]), (1, self._halves[1]))
-        for sign, half in sides:
-            shift = np.eye(4)
-            shift[0, 3] = -sign * data.qpos[half]
-            out.append(Ellipsoid(world_from_body=body @ shift, half_axes=toy.half_axes, colour=toy.colour, keep=sign))
+        out: list[Primitive] = [self._squeezed_toy()]
         for geom in range(self.model.ngeom):
             out.extend(self._geom_primitive(geom))
-        palm = self.model.body("palm").id
+        data, palm = self.data, self.model.body("palm").id
         world_from_palm = pose(data.xmat[palm].reshape(3, 3), data.xpos[palm])
         out.extend(_fixed_fingers(world_from_palm))
         return out
+
+    def _squeezed_toy(self) -> Ellipsoid:
+        """Return the toy as it looks: narrower by what the halves were pushed in, and bulging so that its volume stays."""
+        left, right = (float(self.data.qpos[half]) for half in self._halves)
+        a, b, c = self.toy.half_axes
+        narrow = a - (left + right) / 2
+        bulge = float(np.sqrt(a / narrow))
+        shift = np.eye(4)
+        shift[0, 3] = (left - right) / 2
+        axes = (narrow, b * bulge, c * bulge)
+        return Ellipsoid(world_from_body=self.toy_pose() @ shift, half_axes=axes, colour=self.toy.colour)
 
     def _geom_primitive(self, geom: int) -> list[Primitive]:
         kind, size = self.model.geom_type[geom], self.model.geom_size[geom]
