@@ -55,10 +55,12 @@ def surroundings(reader, folder, n):
                 out[f"{path.stem}|{level}|{kind}"] = {"rate": float(np.mean(right)), "n": len(right)}
     print(f"{'clip':34s} " + "  ".join(f"{level} gentle/harsh kept" for level in LEVELS))
     for name in sorted({key.split("|")[0] for key in out}):
-        cells = [
-            f"{100 * out[f'{name}|{level}|gentle stays gentle']['rate']:5.1f} / {100 * out[f'{name}|{level}|harsh stays harsh']['rate']:5.1f}"
-            for level in LEVELS
-        ]
+        cells = []
+        for level in LEVELS:
+            gentle, harsh = (
+                100 * out[f"{name}|{level}|{kind}"]["rate"] for kind in ("gentle stays gentle", "harsh stays harsh")
+            )
+            cells.append(f"{gentle:5.1f} / {harsh:5.1f}")
         print(f"{name:34s} " + "          ".join(cells))
     return out
 
