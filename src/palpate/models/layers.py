@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+LIMIT = 10.0
+
 
 class Standardise(nn.Module):
     """`(x - mean) / scale` with fixed numbers that are stored, saved and loaded with the weights; identity until fitted."""
@@ -40,8 +42,8 @@ class Standardise(nn.Module):
         self.scale.copy_(torch.from_numpy(np.where(spread > floor, spread, 1.0)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (..., dim) float32."""
-        return (x.float() - self.mean) / self.scale
+        """Return (..., dim) float32, limited to `LIMIT` standard deviations: what is farther out was never trained on."""
+        return ((x.float() - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
 
 
 def _parts(rows: np.ndarray, size: int = 1024) -> list[np.ndarray]:

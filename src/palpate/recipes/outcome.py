@@ -112,9 +112,13 @@ def train_net(samples: Samples, chosen: np.ndarray, inputs: tuple[str, ...], con
     """Train one net on the chosen rows (N,) bool, all crops."""
     data = concatenate([view.take(np.flatnonzero(chosen)) for view in samples.views])
     first = next((array for name, array in data.inputs.items() if name not in ("motion", "joints")), None)
-    net_config = OutcomeNetConfig(inputs=inputs, feature_dim=1280 if first is None else first.shape[1], width=config.width)
     torch.manual_seed(seed)
-    net = net_config.build()
+    if config.fine_tune:
+        size, name = config.features.size, config.features.backbone
+        net = OutcomeNetConfig(inputs=inputs, width=config.width, encoder=name, image_size=size).build(pretrained=True)
+    else:
+        dim = 1280 if first is None else first.shape[1]
+        net = OutcomeNetConfig(inputs=inputs, feature_dim=dim, width=config.width).build()
     net.fit_normalisation(data.inputs, data.presence)
     fit(net, data, TrainConfig(**{**asdict(config.train), "seed": seed}), progress=False)
     return net
@@ -263,9 +267,8 @@ class OutcomePredictor:
         self.outcomes = self._scorer.outcomes
         self._images = config.image_inputs
         weights = run.extra.get("backbone_weights")
-        self._backbone = (
-            build_backbone(run.extra["backbone"], weights=Path(weights) if weights else None) if self._images else None
-        )
+        frozen = bool(self._images) and not config.encoder
+        self._backbone = build_backbone(run.extra["backbone"], weights=Path(weights) if weights else None) if frozen else None
         # The crop in the middle, as in training: with random crops in the settings, view 0 is that crop.
         self._features = FeatureConfig(size=run.extra["image_size"], random_crops=int(run.extra["crops"] > 0))
 
