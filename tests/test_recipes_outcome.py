@@ -163,3 +163,32 @@ def test_the_random_policy_and_a_model_use_one_rollout_loop(gentle_runs):
     result = rollout(world, policy, 6, 0, max_looks=2)
     assert 1 <= len(result.decisions) <= 2 and result.decisions[-1].lift
     assert set(result.decisions[-1].predicted) == {"stable", "gentle"}
+
+
+def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_path):
+    from palpate.learning.loop import TrainConfig
+    from palpate.recipes.gentle_study import FULL as BOTH
+    from palpate.recipes.gentle_study import VISION, StudyConfig, cross_validations, gain_curve
+    from palpate.recipes.outcome_data import FeatureSettings
+
+    base = OutcomeConfig(
+        data=gentle_data,
+        out=tmp_path,
+        folds=2,
+        width=16,
+        features=FeatureSettings(size=64, crops=0),
+        train=TrainConfig(epochs=1, batch_size=32, threads=1),
+    )
+    config = StudyConfig(
+        data=gentle_data, out=tmp_path, seeds=(0, 1), groups=("trial",), models=(BOTH, VISION), base=base, workers=1
+    )
+    lines = []
+    tables = cross_validations(config, lines.append)
+    assert len(lines) == 4 and {t.model for t in tables} == {FULL, "vision+action"} and {t.seed for t in tables} == {0, 1}
+    assert {t.ablation for t in tables} == {
+        "none",
+        *(f"{m}:{h}" for m in ("vision", "touch", "action") for h in ("zero", "shuffle")),
+    }
+    curve = gain_curve(config, (0, 8), lines.append)
+    assert curve.size_error_mm.shape == (2,) and np.all(curve.low <= curve.gain) and np.all(curve.gain <= curve.high)
+    assert 0.5 < curve.camera_error_mm < 20

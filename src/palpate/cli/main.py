@@ -38,6 +38,8 @@ def _usage() -> str:
 def _select(argv: list[str]) -> tuple[type, str, str, list[str]]:
     """Return configuration, function name, program name and remaining arguments."""
     verb, rest = argv[0], argv[1:]
+    if verb in COMMANDS and "" not in COMMANDS[verb] and len(COMMANDS[verb]) == 1 and rest[:1] in (["-h"], ["--help"]):
+        rest = [next(iter(COMMANDS[verb])), *rest]
     if verb not in COMMANDS:
         raise PalpateError(f"unknown command {verb!r}; allowed: {', '.join(COMMANDS)}. See palpate --help")
     objects = COMMANDS[verb]
