@@ -76,7 +76,7 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
 def size_error(reader: EpisodeReader, settings: FeatureSettings, folds: int = 5) -> float:
     """Return how exactly the toy's half width can be read from the camera: RMS error [m] of ridge regression, toys held out."""
     rows = read_rows(reader)
-    images = ("vision", *(f"touch.{finger}" for finger in fingers(reader))) if not settings.resolution else ("vision",)
+    images = ("vision", *(f"touch.{finger}" for finger in fingers(reader)))
     features = image_features(reader, np.unique(rows.position), images, settings, progress=False)["vision"][0]
     keep = rows.moment == "initial"
     x = features[keep].astype(np.float64)

@@ -7,7 +7,7 @@ With the two crops of Section IV-A.1 that makes six samples a trial.
 
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -148,6 +148,9 @@ def image_features(
     reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], settings: FeatureSettings, *, progress: bool = True
 ) -> dict[str, np.ndarray]:
     """Return (V, N, D) float16 features by image input, cached in the data folder."""
+    if settings.resolution and inputs != ("vision",):
+        whole = image_features(reader, positions, inputs, replace(settings, resolution=0), progress=progress)
+        return {**whole, **image_features(reader, positions, ("vision",), settings, progress=progress)}
     views = EpisodeViews(reader, positions, inputs, settings.resolution)
     backbone = build_backbone(settings.backbone, weights=settings.weights)
     if torch.cuda.is_available():
