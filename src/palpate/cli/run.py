@@ -1,7 +1,6 @@
 """What each command does: translate its options into a recipe's configuration, call it, print what came out."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -237,7 +236,6 @@ def export_lerobot(config: commands.ExportLerobot) -> None:
 
 def demo(config: commands.Demo) -> None:
     """Run `palpate demo`: collect, train four models, try three policies, write the report."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(config.workers))
     from palpate.evaluation.report_gentle import summary_text, write_report
     from palpate.recipes.gentle_demo import DemoConfig, run_demo
 

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from palpate.core.errors import PalpateError, SimulationError
@@ -72,8 +74,10 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(config: GentleConfig, make_policy: Callable[[GentleWorld], Policy], max_looks: int) -> None:
-    """Build world and policy once per process. Ctrl-C is the parent's business."""
+    """Build world and policy once per process, on one thread. Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)  # the workers share the cores already; threads of their own make each trial half as slow again
+    threadpool_limits(1)
     world = GentleWorld(locate_object, config)
     _worker.update(world=world, policy=make_policy(world), max_looks=max_looks)
 
