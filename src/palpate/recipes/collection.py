@@ -36,7 +36,7 @@ from palpate.worlds.gentle import GentleConfig, GentleWorld
 SUPERVISED = 40
 """The first trials of a data set get their stability label from the person who watches (in simulation: the truth)."""
 
-BLOCK = 100
+BLOCK = 250
 """The stability classifier is refitted after every block of this many trials."""
 
 
