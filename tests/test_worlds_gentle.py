@@ -151,3 +151,20 @@ def test_nan_in_the_simulation_ends_in_an_error_that_says_so():
     rig.data.qvel[:] = np.nan
     with pytest.raises(SimulationError, match="became invalid"):
         rig.move(0.05)
+
+
+def test_a_used_scene_is_as_good_as_a_new_one():
+    def trial(world, index):
+        world.begin(4, index)
+        world.regrasp(GraspAction(motion=np.array([0.001, 0.002, 0.0, 0.05]), joints=closing(0.048)))
+        world.lift()
+        return world.finish()
+
+    config = GentleConfig(n_toys=1)
+    used = GentleWorld(locate_object, config)
+    for index in (0, 2, 4):
+        trial(used, index)
+    fresh = trial(GentleWorld(locate_object, config), 6)
+    again = trial(used, 6)
+    assert fresh.truth == again.truth
+    np.testing.assert_array_equal(fresh.streams["hand.joint_position"].values, again.streams["hand.joint_position"].values)

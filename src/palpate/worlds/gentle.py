@@ -47,6 +47,9 @@ POSES = ("upright", "lying")
 SOUND_SECONDS = {"sound": 3.0, "sound.initial": 1.4}
 """Length of the recordings of a regrasp (Gentle Grasping, Section V) and of the initial grasp [s]."""
 
+SCENES_KEPT = 256
+"""Compiled scenes that a world keeps; compiling one takes a few milliseconds."""
+
 PLACED = 1.0
 """The toy is on the table at this time on the episode's clock; before it the table is empty [s]."""
 
@@ -119,6 +122,7 @@ class GentleWorld:
         self.action_space = action_space()
         self._camera = Camera(self.config.camera)
         self._digits = [Digit(self.config.digit, unit_seed=k) for k in range(len(FINGERS))]
+        self._scenes: dict[tuple[Toy, bool], Rig] = {}
         self._microphones = {
             name: Microphone(replace(self.config.microphone, clip_s=seconds)) for name, seconds in SOUND_SECONDS.items()
         }
@@ -136,7 +140,7 @@ class GentleWorld:
             number, lying = index % config.n_toys, config.pose == "lying"
         self.toy: Toy = config.family.toy(seed if config.toy_seed is None else config.toy_seed, number)
         self.pose = POSES[int(lying)]
-        self._rig = Rig(self.toy, lying)
+        self._rig = self._scene(lying)
         self._recorder = Recorder()
         self._truth: dict[str, float] = {}
         self._declare()
@@ -231,6 +235,15 @@ class GentleWorld:
             arrays=arrays,
             truth=truth,
         )
+
+    def _scene(self, lying: bool) -> Rig:
+        """Return the compiled scene of the present toy; `Rig.reset` makes a used one as good as new."""
+        key = (self.toy, lying)
+        if key not in self._scenes:
+            if len(self._scenes) >= SCENES_KEPT:
+                self._scenes.clear()
+            self._scenes[key] = Rig(self.toy, lying)
+        return self._scenes[key]
 
     # -- sensing ---------------------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ class Rig:
         """Put the toy on the table and the stage and hand where they are commanded."""
         mujoco.mj_resetData(self.model, self.data)
         self.log = Log()
+        self.listening = False
         q = self.data.qpos
         half = toy_yaw / 2
         yaw = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])
