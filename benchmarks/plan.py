@@ -145,6 +145,8 @@ def main() -> None:
         return SamplingSearch()(fp32, fp32.encode_features(arrays), SPACE, np.random.default_rng(7), Objective()).feasible
 
     states = [arrays for arrays in pool[: 4 * options.states] if can_be_gentle(arrays)][: options.states]
+    if not states:
+        raise SystemExit("none of the drawn states has an action that is gentle enough; give more --states, or leave --run out")
     methods = {
         "naive tiling fp32, 100,000": (Naive(net), ExhaustiveSearch(), states[: options.naive_states]),
         "state once fp32, 100,000": (fp32, ExhaustiveSearch(), states),
