@@ -25,7 +25,7 @@ def test_importing_palpate_loads_nothing_heavy():
 
 def test_help_loads_nothing_heavy():
     modules = loaded(
-        "import sys; from palpate.cli.main import main\ntry:\n  main(['train', 'outcome', '--help'])\nexcept SystemExit: pass"
+        "import sys; from palpate.cli.main import main\ntry:\n  main(['train', 'outcome', '--help'])\nexcept SystemExit as end: assert end.code == 0"
     )
     assert not modules & {"torch", "mujoco", "scipy", "matplotlib", "pyarrow", "cv2", "gymnasium", "sklearn"}
 

@@ -4,6 +4,7 @@ All shapes are solid and convex, each given in its own body frame. Rays of a pin
 ray parameter at a hit is the depth along the optical axis [m]. Arrays are float32: the image is 8 bits deep, the depth 0.25 mm.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ def rays(body_from_camera: np.ndarray, u: np.ndarray, v: np.ndarray) -> Rays:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Primitive:
+class Primitive(ABC):
     """A coloured convex solid somewhere in the world."""
 
     world_from_body: np.ndarray
@@ -46,21 +47,21 @@ class Primitive:
     id: str = ""
     """Name of what it belongs to, for example `object` or `middle`."""
 
+    @abstractmethod
     def bounds(self, camera_from_body: np.ndarray) -> tuple[float, float, float, float] | None:
         """Return least and largest u and v of its image, or None if it is not bounded (too close) or behind the camera."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hit(self, ray: Rays) -> np.ndarray:
         """Return (h, w) depth [m] at which each ray enters the solid; NaN or negative where it does not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def normal(self, points: np.ndarray) -> np.ndarray:
         """Return (3, N) outward normals, not normalised, at surface points (3, N) of the body frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outline(self) -> np.ndarray:
         """Return (K, 3) body points whose convex hull is about the solid; used for its shadow."""
-        raise NotImplementedError
 
 
 def _sphere_points(rings: int = 3, spokes: int = 8) -> np.ndarray:

@@ -70,7 +70,7 @@ def _camera() -> CameraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GentleConfig:
-    """Everything that defines the world. All values were fixed before any modality was compared."""
+    """Everything that defines the world. How and when the values were fixed: docs/gentle.md."""
 
     family: ToyFamily = field(default_factory=ToyFamily)
     n_toys: int = 60
