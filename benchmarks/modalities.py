@@ -1,11 +1,13 @@
 """Which sense adds what: five models, three seeds, grouped by trial and by toy, with paired intervals; touch's gain against camera quality.
 
-Usage: python benchmarks/modalities.py --data DATA --out FOLDER [--seeds 3] [--resolutions 0 48 24 12]
+Usage: python benchmarks/modalities.py --data DATA --out FOLDER [--seeds 3] [--zooms 0.05 0.1 0.2] [--pixels 12]
+Interrupted, it goes on with what is not done yet. Writes benchmarks/results/modalities.json.
 """
 
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,7 +19,7 @@ from palpate.learning.loop import TrainConfig
 from palpate.recipes.gentle_report import oracle_predictions
 from palpate.recipes.gentle_study import StudyConfig, cross_validations, gain_curve
 from palpate.recipes.outcome import OutcomeConfig
-from palpate.recipes.outcome_data import FeatureSettings
+from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
 
 
 def main() -> None:
@@ -29,7 +31,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--groups", nargs="+", default=["trial", "object"])
-    parser.add_argument("--resolutions", type=int, nargs="*", default=[0, 48, 24, 12])
+    parser.add_argument("--zooms", type=float, nargs="*", default=[0.05, 0.1, 0.2], help="cameras whose zoom errs by so much")
+    parser.add_argument("--pixels", type=int, nargs="*", default=[12], help="cameras of so many pixels across the window")
+    parser.add_argument("--curve-seeds", type=int, default=2)
     options = parser.parse_args()
     base = OutcomeConfig(
         data=options.data,
@@ -68,9 +72,11 @@ def main() -> None:
     result["n_trials"], result["seeds"] = len(reader), options.seeds
     path = Path(__file__).parent / "results" / "modalities.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    if options.resolutions:
-        curve = gain_curve(config, options.resolutions, print)
+    if options.zooms or options.pixels:
+        cameras = [CLEAR, *(Degradation(zoom_sd=z) for z in options.zooms), *(Degradation(pixels=p) for p in options.pixels)]
+        curve = gain_curve(replace(config, seeds=config.seeds[: options.curve_seeds]), cameras, print)
         result["touch_gain"] = {
+            "cameras": [{"pixels": c.pixels, "zoom_sd": c.zoom_sd} for c in cameras],
             "size_error_mm": curve.size_error_mm.tolist(),
             "gain": curve.gain.tolist(),
             "low": curve.low.tolist(),

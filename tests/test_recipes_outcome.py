@@ -169,7 +169,7 @@ def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_
     from palpate.learning.loop import TrainConfig
     from palpate.recipes.gentle_study import FULL as BOTH
     from palpate.recipes.gentle_study import VISION, StudyConfig, cross_validations, gain_curve
-    from palpate.recipes.outcome_data import FeatureSettings
+    from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
 
     base = OutcomeConfig(
         data=gentle_data,
@@ -189,6 +189,6 @@ def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_
         "none",
         *(f"{m}:{h}" for m in ("vision", "touch", "action") for h in ("zero", "shuffle")),
     }
-    curve = gain_curve(config, (0, 8), lines.append)
-    assert curve.size_error_mm.shape == (2,) and np.all(curve.low <= curve.gain) and np.all(curve.gain <= curve.high)
+    curve = gain_curve(config, (CLEAR, Degradation(pixels=8), Degradation(zoom_sd=0.2)), lines.append)
+    assert curve.size_error_mm.shape == (3,) and np.all(curve.low <= curve.gain) and np.all(curve.gain <= curve.high)
     assert 0.5 < curve.camera_error_mm < 20

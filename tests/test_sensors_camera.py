@@ -44,11 +44,22 @@ def test_a_sphere_is_seen_at_its_surface_and_nowhere_else(camera):
     assert mask.sum() > 1000
 
 
-def test_two_halves_make_the_whole_ellipsoid(camera):
-    body = at(0.55, 0.0, 0.036, rotation_z(0.4))
-    whole = Ellipsoid(world_from_body=body, half_axes=(0.03, 0.027, 0.036), colour=(1, 1, 0))
-    halves = [Ellipsoid(world_from_body=body, half_axes=whole.half_axes, colour=whole.colour, keep=side) for side in (-1, 1)]
-    np.testing.assert_allclose(camera.render(halves)[1], camera.render([whole])[1], atol=2e-4)
+def test_capsules_and_boxes_are_seen_at_their_surface(camera):
+    bare = camera.render([])[1]
+    turn = rotation_z(0.5)
+    for solid in (
+        Capsule(world_from_body=at(0.55, 0.0, 0.03, turn), radius=0.012, half_length=0.025),
+        Box(world_from_body=at(0.55, 0.0, 0.03, turn), half_sizes=(0.02, 0.03, 0.025)),
+    ):
+        depth = camera.render([solid])[1]
+        mask = depth < bare - 1e-5
+        body = (camera.deproject(depth, mask) - [0.55, 0.0, 0.03]) @ turn
+        if isinstance(solid, Capsule):
+            body[:, 2] -= np.clip(body[:, 2], -solid.half_length, solid.half_length)
+            np.testing.assert_allclose(np.linalg.norm(body, axis=1), solid.radius, atol=1e-4)
+        else:
+            np.testing.assert_allclose(np.max(np.abs(body) / solid.half_sizes, axis=1), 1.0, atol=5e-3)
+        assert mask.sum() > 1000
 
 
 def test_nearer_things_hide_farther_ones(camera):

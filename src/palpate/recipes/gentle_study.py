@@ -22,9 +22,9 @@ from palpate.data.splits import grouped_folds
 from palpate.evaluation.inputs import GainCurve, PredictionTable
 from palpate.evaluation.scores import Study
 from palpate.perception.localise import RISE
-from palpate.perception.views import OBJECT_SIDE, object_view
+from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
 from palpate.recipes.outcome import OutcomeConfig, model_name, train_outcome
-from palpate.recipes.outcome_data import degrade
+from palpate.recipes.outcome_data import CLEAR, Degradation
 from palpate.sensors.camera import CameraConfig
 
 MODELS = (("vision", "touch", "action"), ("vision", "action"), ("vision", "touch"), ("touch", "action"), ("action",))
@@ -79,16 +79,16 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
     return tables
 
 
-def size_error(reader: EpisodeReader, resolution: int, *, folds: int = 5, n: int = 600) -> float:
+def size_error(reader: EpisodeReader, camera: Degradation, *, folds: int = 5, n: int = 600) -> float:
     """Return how exactly the camera measures the toy's half width: RMS error [m], toys held out.
 
-    The toy's silhouette is what came nearer when it was set down, in a window around it as `resolution` pixels would show it (0: all
-    pixels). Half width is regressed on its width, height and area in metres, by pose, and on the hand's yaw.
+    The toy's silhouette is what came nearer when it was set down, in the window that the model gets of this camera. Half width is
+    regressed on its width, height and area in metres, by pose, and on the hand's yaw.
     """
     chosen = np.linspace(0, len(reader) - 1, min(n, len(reader))).astype(int)
     lying = (reader.column("group.pose")[chosen] == "lying").astype(float)
     yaw = reader.column("array.hand_pose")[chosen, 3]
-    shapes = np.array([_silhouette(reader.episode(int(k), streams=["camera.depth"]), resolution) for k in chosen])
+    shapes = np.array([_silhouette(reader.episode(int(k), streams=["camera.depth"]), camera) for k in chosen])
     turn = np.stack([np.cos(2 * yaw), np.sin(2 * yaw)], axis=1)
     base = np.column_stack([shapes, turn, shapes * turn[:, :1], shapes * np.abs(turn[:, 1:])])
     x = np.column_stack([base, base * lying[:, None], lying])
@@ -103,37 +103,35 @@ def size_error(reader: EpisodeReader, resolution: int, *, folds: int = 5, n: int
     return float(np.sqrt(np.mean(error**2)))
 
 
-def _silhouette(episode: Episode, resolution: int) -> np.ndarray:
-    """Return width, height and square root of the area [m] of the toy in the camera image, at its distance."""
+def _silhouette(episode: Episode, camera: Degradation) -> np.ndarray:
+    """Return width, height and square root of the area [m] of the toy in the camera's window, at its distance."""
     empty, placed = episode.streams["camera.depth"].values[:2]
     near = ((empty > 0) & (placed > 0) & (empty - placed > RISE)).astype(np.uint8) * 255
     near = cv2.medianBlur(near, 5)
-    window = object_view(np.repeat(near[..., None], 3, axis=2), episode.arrays["object_pixel"], size=OBJECT_SIDE)
-    if resolution:
-        window = degrade(window, resolution)
+    window = camera.view(np.repeat(near[..., None], 3, axis=2), episode.arrays["object_pixel"], episode.index)
     mask = window[..., 0] > 127
     distance = float(np.median(placed[near > 0])) if (near > 0).any() else 0.0
-    metres = distance / FOCAL_PX
+    metres = distance / FOCAL_PX * OBJECT_SIDE / VIEW_SIZE  # per pixel of the view, if the zoom is what it should be
     return metres * np.array([mask.any(axis=0).sum(), mask.any(axis=1).sum(), np.sqrt(mask.sum())])
 
 
-def gain_curve(config: StudyConfig, resolutions: Sequence[int], tell: Callable[[str], None]) -> GainCurve:
-    """Return what touch adds to `both` with toys held out, for cameras of several resolutions (0: the real one)."""
+def gain_curve(config: StudyConfig, cameras: Sequence[Degradation], tell: Callable[[str], None]) -> GainCurve:
+    """Return what touch adds to `both` with toys held out, for ever worse cameras; the first is the real one."""
     reader = open_dataset(config.data)
     errors, gains = [], []
-    for resolution in resolutions:
-        features = replace(config.base.features, resolution=resolution)
-        errors.append(size_error(reader, resolution))
-        base = replace(config.base, features=features)
-        name = f"resolution{resolution}"
-        part = replace(
-            config, base=base, out=config.out / name, groups=("object",), seeds=config.seeds[:1], models=(FULL, VISION)
-        )
+    for camera in cameras:
+        base = replace(config.base, features=replace(config.base.features, camera=camera))
+        out = config.out if camera == CLEAR else config.out / f"pixels{camera.pixels}-zoom{camera.zoom_sd:g}"
+        part = replace(config, base=base, out=out, groups=("object",), models=(FULL, VISION))
         study = Study([t for t in cross_validations(part, lambda line: None) if t.ablation == "none"])
         full, vision = (study.select(model_name(m), "object") for m in (FULL, VISION))
+        errors.append(size_error(reader, camera))
         gains.append(study.difference(full, vision)["both"])
         gain = gains[-1]
-        tell(f"resolution {resolution or 'full'}: size error {errors[-1] / MM:.2f} mm, gain {100 * gain.value:+.1f} points")
+        tell(
+            f"camera of {camera.pixels or 'all'} pixels, zoom sd {camera.zoom_sd:g}: size error {errors[-1] / MM:.2f} mm, "
+            f"gain of touch {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        )
     curve = GainCurve(
         size_error_mm=np.array(errors) / MM,
         gain=np.array([g.value for g in gains]),

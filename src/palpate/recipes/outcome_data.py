@@ -16,12 +16,13 @@ import torch
 from tqdm import tqdm
 
 from palpate.core.errors import DataError
+from palpate.core.randomness import generator
 from palpate.core.records import Episode
 from palpate.data.reader import EpisodeReader
 from palpate.data.sample_cache import SampleCache
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.models.backbones import build_backbone
-from palpate.perception.views import VIEW_SIZE, object_view, touch_view
+from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE, object_view, touch_view
 
 MOMENTS = ("initial", "release", "regrasp")
 """Initial grasp, after its release, during the regrasp. Only the first is prediction before acting with everything sensed."""
@@ -78,18 +79,36 @@ def fingers(reader: EpisodeReader) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name != "thumb", name)))
 
 
-def degrade(view: np.ndarray, resolution: int) -> np.ndarray:
-    """Return the view as a camera with `resolution` pixels across the window would give it; for the touch-gain curve."""
-    small = cv2.resize(view, (resolution, resolution), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (view.shape[1], view.shape[0]), interpolation=cv2.INTER_LINEAR)
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """How a camera is made worse, for the curve of touch's gain against the camera's measured size error."""
+
+    pixels: int = 0
+    """Pixels across the window around the object; 0: as recorded."""
+    zoom_sd: float = 0.0
+    """Standard deviation of the logarithm of the zoom, drawn once a trial: a lens or a distance that is not known exactly."""
+
+    def view(self, image: np.ndarray, pixel: np.ndarray, trial: int) -> np.ndarray:
+        """Return the view (256, 256, 3) uint8 around `pixel` of an (H, W, 3) uint8 image of this trial."""
+        zoom = np.exp(self.zoom_sd * generator(trial, 77).standard_normal()) if self.zoom_sd else 1.0
+        view = object_view(image, pixel, side=2 * round(OBJECT_SIDE / zoom / 2))
+        if not self.pixels:
+            return view
+        small = cv2.resize(view, (self.pixels, self.pixels), interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, (view.shape[1], view.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+CLEAR = Degradation()
 
 
 class EpisodeViews:
     """The model's views of a data set as a sequence of images: by trial, moment, then input. Decodes each trial once, ahead."""
 
-    def __init__(self, reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], resolution: int = 0) -> None:
-        """Serve `inputs` (`vision`, `touch.FINGER`) of the trials at these reader positions; `resolution` degrades vision."""
-        self._reader, self._positions, self._inputs, self._resolution = reader, positions, inputs, resolution
+    def __init__(
+        self, reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], camera: Degradation = CLEAR
+    ) -> None:
+        """Serve `inputs` (`vision`, `touch.FINGER`) of the trials at these reader positions; `camera` degrades vision."""
+        self._reader, self._positions, self._inputs, self._degradation = reader, positions, inputs, camera
         self._streams = [CAMERA if name == "vision" else name for name in inputs]
         self._pool = ThreadPoolExecutor(1)
         self._ready: OrderedDict[int, Future[list[np.ndarray]]] = OrderedDict()
@@ -127,8 +146,7 @@ class EpisodeViews:
         now = stream.at(episode.event(f"look_{moment}"))
         if name != "vision":
             return touch_view(now, stream.at(episode.event("before")))
-        view = object_view(now, episode.arrays["object_pixel"])
-        return degrade(view, self._resolution) if self._resolution else view
+        return self._degradation.view(now, episode.arrays["object_pixel"], episode.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,23 +158,24 @@ class FeatureSettings:
     size: int = 224
     crops: int = 1
     """Random crops beside the one in the middle."""
-    resolution: int = 0
-    """Degrades the camera to this many pixels across the window; 0: as recorded."""
+    camera: Degradation = CLEAR
+    """Makes the camera worse."""
 
 
 def image_features(
     reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], settings: FeatureSettings, *, progress: bool = True
 ) -> dict[str, np.ndarray]:
     """Return (V, N, D) float16 features by image input, cached in the data folder."""
-    if settings.resolution and inputs != ("vision",):
-        whole = image_features(reader, positions, inputs, replace(settings, resolution=0), progress=progress)
+    if settings.camera != CLEAR and inputs != ("vision",):
+        whole = image_features(reader, positions, inputs, replace(settings, camera=CLEAR), progress=progress)
         return {**whole, **image_features(reader, positions, ("vision",), settings, progress=progress)}
-    views = EpisodeViews(reader, positions, inputs, settings.resolution)
+    views = EpisodeViews(reader, positions, inputs, settings.camera)
     backbone = build_backbone(settings.backbone, weights=settings.weights)
     if torch.cuda.is_available():
         backbone = backbone.cuda()
     config = FeatureConfig(size=settings.size, random_crops=settings.crops)
-    key = f"{reader.fingerprint()} {','.join(inputs)} {settings.resolution}"
+    zoom = f" zoom {settings.camera.zoom_sd:g}" if settings.camera.zoom_sd else ""
+    key = f"{reader.fingerprint()} {','.join(inputs)} {settings.camera.pixels}{zoom}"
     features = extract_features(backbone, views, config, cache=reader.root / "cache", key=key, progress=progress)
     shaped = features.reshape(len(features), len(positions) * len(MOMENTS), len(inputs), -1)
     return {name: shaped[:, :, i] for i, name in enumerate(inputs)}

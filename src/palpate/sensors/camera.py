@@ -12,10 +12,14 @@ import numpy as np
 
 from palpate.core.errors import RecordError
 from palpate.core.transforms import apply, inverse
-from palpate.sensors.geometry import Ellipsoid, Primitive, Sphere, rays
+from palpate.sensors import raster
+from palpate.sensors.geometry import Ellipsoid, Primitive, Sphere
 
 _MARGIN = 64
 """Noise banks are larger than the image by this, so that each frame takes another cut [px]."""
+
+EDGE = 0.015
+"""A pixel whose neighbourhood spans more depth than this lies at an edge [m]."""
 
 _LIGHTS = np.array([[0.35, -0.45, 0.82], [0.55, 0.65, 0.52]], np.float32)
 """Directions towards the key light and the fill light, world frame."""
@@ -58,19 +62,19 @@ class Camera:
         self._v = ((np.arange(h) - h / 2 + 0.5) / f).astype(np.float32)
         u, v = np.meshgrid(self._u, self._v)
         self._rays = np.stack([u, v, np.ones_like(u)], axis=-1)
-        self._table_rgba, self._table_depth, self._table_xy = self._table()
+        self._table_rgb, self._table_depth, self._table_xy = self._table()
         rng = np.random.default_rng(20_251_121)
         shape = (h + _MARGIN, w + _MARGIN)
         self._grain = rng.normal(0.0, config.rgb_noise, (*shape, 3)).round().astype(np.int16)
         rough = cv2.resize(rng.normal(size=(shape[0] // 4, shape[1] // 4)).astype(np.float32), (shape[1], shape[0]))
         self._ripple = (rough / rough.std()).astype(np.float32)
         self._luck = rng.random(shape, dtype=np.float32)
-        self._tint = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (1, 1, 3))
+        self._gain, self._tinted = np.ones(3, np.float32), self._table_rgb
 
     def begin_episode(self, rng: np.random.Generator) -> None:
         """Draw what stays the same for an episode: the white balance."""
-        gain = 1.0 + rng.normal(0.0, self.config.white_balance, 3)
-        self._tint = np.clip(np.rint(np.arange(256)[None, :, None] * gain), 0, 255).astype(np.uint8)
+        self._gain = (1.0 + rng.normal(0.0, self.config.white_balance, 3)).astype(np.float32)
+        self._tinted = cv2.multiply(self._table_rgb, (*self._gain.tolist(), 1.0))
 
     def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return colour, depth and world x, y of a bare table."""
@@ -81,21 +85,20 @@ class Camera:
         grain = np.sin(90 * xy[..., 0] + 3 * np.sin(17 * xy[..., 1])) + 0.6 * np.sin(31 * xy[..., 1] + 5 * xy[..., 0])
         shade = 1.0 + 0.025 * grain - 0.25 * np.clip(np.hypot(xy[..., 0] - 0.55, xy[..., 1]) - 0.15, 0, 1)
         rgb = np.array([178, 168, 150], np.float32) * shade[..., None]
-        opaque = np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], axis=2)
-        return np.clip(opaque, 0, 255).astype(np.uint8), t.astype(np.float32), xy
+        return np.clip(rgb, 0, 255).astype(np.uint8), t.astype(np.float32), xy
 
     def render(self, scene: Sequence[Primitive]) -> tuple[np.ndarray, np.ndarray]:
-        """Return clean colour (H, W, 3) uint8 and depth (H, W) float32 [m] along the optical axis."""
-        rgba, depth = self._table_rgba.copy(), self._table_depth.copy()
+        """Return colour (H, W, 3) uint8 without grain and depth (H, W) float32 [m] along the optical axis."""
+        rgb, depth = self._tinted.copy(), self._table_depth.copy()
         for primitive in scene:
-            if isinstance(primitive, Ellipsoid) and primitive.keep <= 0:  # one shadow for two halves
-                self._shadow(rgba, primitive)
+            if isinstance(primitive, Ellipsoid):
+                self._shadow(rgb, primitive)
         toward = self._camera_from_world[2, :3]
         for primitive in sorted(
             scene, key=lambda body: float(toward @ body.world_from_body[:3, 3])
         ):  # near first: hides the rest
-            self._draw(rgba, depth, primitive)
-        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), depth
+            self._draw(rgb, depth, primitive)
+        return rgb, depth
 
     def _window(self, bounds: tuple[float, float, float, float] | None) -> tuple[slice, slice] | None:
         """Return the rectangle of the image that normalised bounds cover; None if it is out of sight."""
@@ -107,7 +110,7 @@ class Camera:
         cols = slice(max(0, int(left + c.width / 2)), min(c.width, int(right + c.width / 2) + 2))
         return (rows, cols) if rows.start < rows.stop and cols.start < cols.stop else None
 
-    def _shadow(self, rgba: np.ndarray, body: Ellipsoid) -> None:
+    def _shadow(self, rgb: np.ndarray, body: Ellipsoid) -> None:
         """Darken the table softly under a body."""
         centre, reach = body.world_from_body[:3, 3], 1.1 * max(body.half_axes)
         disc = np.eye(4)
@@ -120,39 +123,28 @@ class Camera:
         square = (away[..., 0] ** 2 + away[..., 1] ** 2) / np.float32(reach) ** 2
         strength = np.float32(0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05))
         light = 1 - strength * np.exp(-square)
-        rgba[window] = cv2.multiply(rgba[window], cv2.merge([light] * 4), dtype=cv2.CV_8U)
+        rgb[window] = cv2.multiply(rgb[window], cv2.merge([light] * 3), dtype=cv2.CV_8U)
 
-    def _draw(self, rgba: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
-        """Draw into `rgba` (H, W, 4) uint8 and `depth` (H, W). Flat indices and whole pixels: this is where a frame's time goes."""
+    def _draw(self, rgb: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
+        """Draw into `rgb` (H, W, 3) uint8 and `depth` (H, W) float32 [m]."""
         camera_from_body = self._camera_from_world @ primitive.world_from_body
         window = self._window(primitive.bounds(camera_from_body))
         if window is None:
             return
         rows, cols = window
-        ray = rays(inverse(camera_from_body), self._u[cols], self._v[rows])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            t = primitive.hit(ray)
-            seen = (t > 0) & (t < depth[window])
-        chosen = np.flatnonzero(seen)
-        if not len(chosen):
-            return
-        hit = t.ravel().take(chosen)
-        points = np.stack([ray.origin[i] + hit * ray.component(i).ravel().take(chosen) for i in range(3)])
-        normal = primitive.normal(points)
-        length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
-        key, fill = np.maximum((_LIGHTS @ primitive.world_from_body[:3, :3].astype(np.float32)) @ normal / length, 0)
-        light = 0.38 + 0.52 * key + 0.30 * fill
-        sharp = key**2
-        for _ in range(3):
-            sharp *= sharp  # key ** 16: the highlight
-        sharp *= 40.0
-        pixels = np.empty((len(chosen), 4), np.uint8)
-        for channel, reflectance in enumerate(primitive.colour):
-            pixels[:, channel] = np.minimum(light * np.float32(235.0 * reflectance) + sharp, 255.0)
-        width = cols.stop - cols.start
-        chosen += rows.start * depth.shape[1] + cols.start + (chosen // width) * (depth.shape[1] - width)
-        np.put(rgba.view(np.uint32), chosen, pixels.view(np.uint32))
-        np.put(depth, chosen, hit)
+        body_from_camera = inverse(camera_from_body).astype(np.float32)
+        raster.draw(
+            rgb[window],
+            depth[window],
+            primitive.kind,
+            np.array(primitive.sizes, np.float32),
+            np.ascontiguousarray(body_from_camera[:3, :3]),
+            np.ascontiguousarray(body_from_camera[:3, 3]),
+            np.array(primitive.colour, np.float32) * self._gain * np.float32(235.0),
+            _LIGHTS @ primitive.world_from_body[:3, :3].astype(np.float32),
+            self._u[cols],
+            self._v[rows],
+        )
 
     def observe(
         self, scene: Sequence[Primitive], rng: np.random.Generator, *, with_depth: bool = True
@@ -169,23 +161,29 @@ class Camera:
         return self._noisy_depth(self.render(scene)[1], rng)
 
     def _cut(self, bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return another part of a noise bank, as large as the image, for each frame."""
         row, col = rng.integers(0, _MARGIN, 2)
         return bank[row : row + self.config.height, col : col + self.config.width]
 
     def _noisy_rgb(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        tinted = cv2.LUT(rgb, self._tint)
-        return cv2.add(tinted, np.ascontiguousarray(self._cut(self._grain, rng)), dtype=cv2.CV_8U)
+        grain = np.ascontiguousarray(self._cut(self._grain, rng))
+        return cv2.add(rgb, grain, dst=rgb, dtype=cv2.CV_8U)
 
     def _noisy_depth(self, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         c = self.config
-        scale = np.float32(c.disparity_noise / (c.stereo_focal_px * c.baseline))
-        noisy = depth + scale * depth * depth * self._cut(self._ripple, rng)
-        kernel = np.ones((3, 3), np.uint8)
-        step = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, kernel)
-        lost = (step > 0.015) & (self._cut(self._luck, rng) < c.edge_drop)
-        noisy = np.rint(noisy / np.float32(c.depth_step)) * np.float32(c.depth_step)
-        noisy[lost] = 0.0
-        return noisy.astype(np.float32)
+        out = np.empty_like(depth)
+        raster.depth_noise(
+            depth,
+            self._cut(self._ripple, rng),
+            self._cut(self._luck, rng),
+            cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)),
+            np.float32(c.disparity_noise / (c.stereo_focal_px * c.baseline)),
+            np.float32(c.depth_step),
+            np.float32(c.edge_drop),
+            np.float32(EDGE),
+            out,
+        )
+        return out
 
     def project(self, points_world: np.ndarray) -> np.ndarray:
         """Return column and row (..., 2) of world points (..., 3) [m]."""

@@ -165,7 +165,7 @@ class GentleWorld:
         self._rig.move(1.0, joints=INITIAL_POSE)
         self._rig.move(SOUND_SECONDS["sound.initial"] - 1.0)
         self._truth["first_gentle"] = float(self._listen("sound.initial", start))
-        return self._sense("initial", camera_depth=True)
+        return self._sense("initial")
 
     def regrasp(self, action: GraspAction) -> Observation:
         """Open, move relative to the present pose, close to the absolute joint targets; 3 s of sound are recorded."""
@@ -287,14 +287,12 @@ class GentleWorld:
         if frame.image is not None:
             self._recorder.add(f"touch.{finger}", frame.time, frame.image)
 
-    def _sense(self, moment: str, *, camera_depth: bool = False) -> Observation:
-        """Take a camera frame and a touch frame of each finger and return them with what else is sensed."""
+    def _sense(self, moment: str) -> Observation:
+        """Take a colour frame and a touch frame of each finger and return them with what else is sensed."""
         now, rng = self._now(), self._rng
         self._recorder.mark(f"look_{moment}", now)
-        rgb, depth = self._camera.observe(self._rig.primitives(), rng, with_depth=camera_depth)
+        rgb, _ = self._camera.observe(self._rig.primitives(), rng, with_depth=False)
         self._recorder.add("camera.rgb", now, rgb)
-        if depth is not None:
-            self._recorder.add("camera.depth", now, depth)
         forces = self._rig.pad_forces()
         touch: dict[str, TactileFrame] = {}
         for k, (finger, digit) in enumerate(zip(FINGERS, self._digits, strict=True)):
@@ -306,7 +304,7 @@ class GentleWorld:
         self._truth[f"force_{moment}"] = float(forces.sum())
         return Observation(
             time=now,
-            camera=CameraFrame(rgb=rgb, depth=depth, time=now),
+            camera=CameraFrame(rgb=rgb, time=now),
             touch=touch,
             touch_rest=dict(self._rest),
             object_position=self._located.position,
