@@ -1,9 +1,10 @@
 """How long the choice of a regrasp takes, and how good it is: 100,000 random actions against the sampling search.
 
-    python benchmarks/plan.py [--run FOLDER] [--states 12] [--out benchmarks/results/plan.json]
+    python benchmarks/plan.py [--run RUN --data DATA] [--states 12] [--out benchmarks/results/plan.json]
 
-Without --run, a net of the paper's size is trained for a few seconds on a synthetic task that can be learned: stability and
-gentleness depend on squeeze, height and place relative to an object that the features encode. All on one CPU thread.
+With --run, a net that `palpate train outcome` trained plans in the initial grasps of trials of --data. Without, a net of the
+paper's size is trained for a few seconds on a synthetic task that can be learned: stability and gentleness depend on squeeze,
+height and place relative to an object that the features encode. All on one CPU thread.
 Every chosen action is judged by the same float32 net, whatever net chose it.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +26,16 @@ import torch
 
 from palpate.core.actions import ActionSpace
 from palpate.core.units import DEG, MM
+from palpate.data.reader import open_dataset
 from palpate.learning.batches import Arrays
 from palpate.learning.checkpoint import load_run, versions
+from palpate.learning.features import FeatureConfig, extract_features
 from palpate.learning.loop import TrainConfig, evaluate, fit
+from palpate.models.backbones import build_backbone
 from palpate.models.outcome import NetScorer, OutcomeNet, OutcomeNetConfig
 from palpate.planning.search import ExhaustiveSearch, Objective, Plan, SamplingSearch, Search
+from palpate.recipes.outcome_data import MOMENTS, EpisodeViews
+from palpate.worlds.hand import action_space
 
 SPACE = ActionSpace(
     motion_low=(-10 * MM, -10 * MM, -10 * MM, -15 * DEG),
@@ -59,19 +66,25 @@ def synthetic(rng: np.random.Generator, n: int, mixing: np.ndarray) -> Arrays:
     return Arrays(inputs=inputs, labels=labels)
 
 
-def trained(run: Path | None) -> tuple[OutcomeNet, list[dict[str, np.ndarray]], dict[str, float]]:
-    """Return a net, states to plan in, and how well the net predicts held-out samples."""
+def real(run: Path, data: Path, n: int) -> tuple[OutcomeNet, list[dict[str, np.ndarray]]]:
+    """Return the net of a run and the image features of n initial grasps of a data set."""
+    saved = load_run(run)
+    net = OutcomeNetConfig.from_dict(saved.net).build()
+    net.load_state_dict(dict(saved.weights))
+    reader = open_dataset(data)
+    inputs = tuple(name for name in net.state_inputs)
+    with tempfile.TemporaryDirectory() as folder:  # features of these trials only; the cache of the data set stays as it is
+        positions = np.linspace(0, len(reader) - 1, min(n, len(reader))).astype(int)
+        views = EpisodeViews(reader, positions, inputs)
+        backbone = build_backbone(saved.extra["backbone"])
+        features = extract_features(backbone, views, FeatureConfig(size=saved.extra["image_size"]), cache=Path(folder))[0]
+    initial = features.reshape(len(positions), len(MOMENTS), len(inputs), -1)[:, MOMENTS.index("initial")]
+    return net.eval(), [{name: row[None, i].astype(np.float32) for i, name in enumerate(inputs)} for row in initial]
+
+
+def trained() -> tuple[OutcomeNet, list[dict[str, np.ndarray]], dict[str, float]]:
+    """Return a net trained on the synthetic task, states to plan in, and how well the net predicts held-out samples."""
     rng = np.random.default_rng(0)
-    if run is not None:
-        saved = load_run(run)
-        net = OutcomeNetConfig.from_dict(saved.net).build()
-        net.load_state_dict(dict(saved.weights))
-        branches = {n: net.branches[n.replace(".", "_")].standardise for n in net.state_inputs}
-        states = [
-            {n: rng.normal(b.mean.numpy(), b.scale.numpy())[None].astype(np.float32) for n, b in branches.items()}
-            for _ in range(64)
-        ]
-        return net.eval(), states, {}
     mixing = rng.standard_normal((6, 3 * 1280))
     train, test = synthetic(rng, 6000, mixing), synthetic(rng, 1000, mixing)
     torch.manual_seed(0)
@@ -101,15 +114,14 @@ class Naive:
         return torch.cat(out).numpy()
 
 
-def measure(scorer, search: Search, states: list[dict[str, np.ndarray]], judge: Callable) -> dict:
+def measure(scorer, search: Search, states: list[dict[str, np.ndarray]], judge: Callable, space: ActionSpace) -> dict:
     """Plan once in each state; times include the encoding of the features."""
     wall, cpu, plans = [], [], []
-    search(scorer, scorer.encode_features(states[0]), SPACE, np.random.default_rng(99), Objective()) if len(
-        states
-    ) > 3 else None
+    if len(states) > 3:
+        search(scorer, scorer.encode_features(states[0]), space, np.random.default_rng(99), Objective())
     for i, arrays in enumerate(states):
         start, start_cpu = time.perf_counter(), time.process_time()
-        plan = search(scorer, scorer.encode_features(arrays), SPACE, np.random.default_rng(i), Objective())
+        plan = search(scorer, scorer.encode_features(arrays), space, np.random.default_rng(i), Objective())
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
         plans.append(judge(arrays, plan))
@@ -124,15 +136,17 @@ def measure(scorer, search: Search, states: list[dict[str, np.ndarray]], judge: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--run", type=Path, help="run folder of a trained net; its states are then drawn from its feature statistics"
-    )
+    parser.add_argument("--run", type=Path, help="run folder of a trained net")
+    parser.add_argument("--data", type=Path, help="data set whose initial grasps are the states; with --run")
     parser.add_argument("--states", type=int, default=12)
     parser.add_argument("--naive-states", type=int, default=2, help="the naive method only scores the same candidates, slowly")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "plan.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    net, pool, accuracy = trained(options.run)
+    if options.run and options.data:
+        (net, pool), accuracy, space = real(options.run, options.data, 4 * options.states), {}, action_space()
+    else:
+        (net, pool, accuracy), space = trained(), SPACE
     fp32, bf16 = NetScorer(net), NetScorer(net, "bf16")
 
     def judge(arrays: dict[str, np.ndarray], plan: Plan) -> tuple[float, float, int]:
@@ -142,11 +156,11 @@ def main() -> None:
         return scores["stable"], scores["gentle"], plan.n_evaluations
 
     def can_be_gentle(arrays: dict[str, np.ndarray]) -> bool:
-        return SamplingSearch()(fp32, fp32.encode_features(arrays), SPACE, np.random.default_rng(7), Objective()).feasible
+        return SamplingSearch()(fp32, fp32.encode_features(arrays), space, np.random.default_rng(7), Objective()).feasible
 
-    states = [arrays for arrays in pool[: 4 * options.states] if can_be_gentle(arrays)][: options.states]
+    states = [arrays for arrays in pool if can_be_gentle(arrays)][: options.states]
     if not states:
-        raise SystemExit("none of the drawn states has an action that is gentle enough; give more --states, or leave --run out")
+        raise SystemExit("none of the drawn states has an action that is gentle enough; give more --states")
     methods = {
         "naive tiling fp32, 100,000": (Naive(net), ExhaustiveSearch(), states[: options.naive_states]),
         "state once fp32, 100,000": (fp32, ExhaustiveSearch(), states),
@@ -154,7 +168,7 @@ def main() -> None:
         "sampling search fp32": (fp32, SamplingSearch(), states),
         "sampling search bf16": (bf16, SamplingSearch(), states),
     }
-    rows = {name: measure(*arguments, judge) for name, arguments in methods.items()}
+    rows = {name: measure(*arguments, judge, space) for name, arguments in methods.items()}
     base = rows["state once fp32, 100,000"]
     print("gain: f_s minus that of the exhaustive fp32 search in the same state, judged by the fp32 net")
     print(f"{'method':30s} {'wall':>9s} {'cpu':>9s} {'scored':>8s} {'speed-up':>9s}   gain mean, sd, min          f_g min")
@@ -168,7 +182,13 @@ def main() -> None:
         )
     print(f"f_s of the exhaustive fp32 search: {np.mean(base['stable']):.4f}; held-out {accuracy}")
     processor = next((s.split(":")[1].strip() for s in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in s), "")
-    result = {"methods": rows, "held_out": accuracy, "states": len(states), "processor": processor or platform.processor()}
+    result = {
+        "methods": rows,
+        "held_out": accuracy,
+        "states": len(states),
+        "run": str(options.run or "synthetic task"),
+        "processor": processor or platform.processor(),
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result | {"versions": versions()}, indent=2, default=float) + "\n")
 
