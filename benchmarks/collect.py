@@ -21,15 +21,15 @@ import numpy as np
 from palpate.data.writer import EpisodeWriter
 from palpate.recipes import collection
 from palpate.sensors.camera import Camera
-from palpate.sensors.digit import Digit
 from palpate.sensors.microphone import Microphone
+from palpate.sensors.touch.sensor import TouchSensor
 from palpate.worlds.gentle import GentleConfig
 from palpate.worlds.gentle_physics import Rig
 
 PARTS = {
     "physics": (Rig, ("move", "__init__")),
     "camera": (Camera, ("observe",)),
-    "touch": (Digit, ("frame",)),
+    "touch": (TouchSensor, ("frame", "contact", "begin_episode")),
     "touch geometry": (Rig, ("gap",)),
     "sound": (Microphone, ("record",)),
     "locate": (None, ("locate_object",)),

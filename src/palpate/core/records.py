@@ -17,19 +17,23 @@ StreamKind = Literal["rgb", "depth", "touch", "taxels", "audio", "series"]
 
 @dataclass(frozen=True, kw_only=True)
 class TactileFrame:
-    """What one touch sensor gave at one moment: an image, taxels, or both."""
+    """What one touch sensor gave at one moment: an image, places of markers, taxels, or several of them."""
 
     image: np.ndarray | None = None
     """(H, W, 3) uint8, RGB; None if the sensor gives no image."""
     taxels: np.ndarray | None = None
     """(P, C) float; None if the sensor gives no taxels. The unit is the sensor's own."""
+    markers: np.ndarray | None = None
+    """(M, 2) tracked markers, column and row in the image [px], or x and y on the gel [m] without one; None if there are none."""
     time: float = 0.0
     """Capture time [s], clock of the episode."""
 
     def __post_init__(self) -> None:
         """Refuse a frame that holds nothing or an image of a wrong form."""
-        if self.image is None and self.taxels is None:
-            raise RecordError("a TactileFrame needs an image or taxels; leave an absent sensor out of the mapping instead")
+        if self.image is None and self.taxels is None and self.markers is None:
+            raise RecordError(
+                "a TactileFrame needs an image, taxels or markers; leave an absent sensor out of the mapping instead"
+            )
         if self.image is not None and (self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8):
             raise RecordError(f"touch image must be (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}")
 

@@ -34,7 +34,7 @@ class GentleEnv(gymnasium.Env[Observations, np.ndarray]):
         self._world = GentleWorld(locate_object, config)
         self._max_looks = max_looks
         camera = self._world.config.camera
-        rows, cols = self._world.config.digit.optics.shape
+        rows, cols = self._world.touch_shape
         touch = spaces.Box(0, 255, (rows, cols, 3), np.uint8)
         images: dict[str, spaces.Space[Any]] = {"camera": spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)}
         for finger in FINGERS:

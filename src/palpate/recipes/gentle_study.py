@@ -23,7 +23,7 @@ from palpate.evaluation.inputs import GainCurve, PredictionTable
 from palpate.evaluation.scores import Study
 from palpate.perception.localise import RISE
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
-from palpate.recipes.outcome import OutcomeConfig, model_name, train_outcome
+from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_outcome
 from palpate.recipes.outcome_data import CLEAR, Degradation
 from palpate.sensors.camera import CameraConfig
 
@@ -71,6 +71,10 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
         for seed in config.seeds
         for model in config.models
     ]
+    todo = [job for job in jobs if not (job.out / "predictions.npz").exists()]
+    if todo:  # once, on all cores, before several processes ask for the same features
+        torch.set_num_threads(config.workers)
+        load_samples(open_dataset(config.data), ("vision",), config.base.features)
     tables: list[PredictionTable] = []
     with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
         for folder in pool.map(_train, jobs):

@@ -74,7 +74,7 @@ class Camera:
     def begin_episode(self, rng: np.random.Generator) -> None:
         """Draw what stays the same for an episode: the white balance."""
         self._gain = (1.0 + rng.normal(0.0, self.config.white_balance, 3)).astype(np.float32)
-        self._tinted = cv2.multiply(self._table_rgb, (*self._gain.tolist(), 1.0))
+        self._tinted = cv2.multiply(self._table_rgb, np.append(self._gain, 1.0).astype(float))
 
     def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return colour, depth and world x, y of a bare table."""
@@ -119,11 +119,10 @@ class Camera:
         window = self._window(flat.bounds(self._camera_from_world @ disc))
         if window is None:
             return
-        away = self._table_xy[window] - centre[:2].astype(np.float32)
-        square = (away[..., 0] ** 2 + away[..., 1] ** 2) / np.float32(reach) ** 2
-        strength = np.float32(0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05))
-        light = 1 - strength * np.exp(-square)
-        rgb[window] = cv2.multiply(rgb[window], cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        strength = 0.22 * np.exp(-max(centre[2] - max(body.half_axes), 0.0) / 0.05)
+        raster.shadow(
+            rgb[window], self._table_xy[window], centre[:2].astype(np.float32), np.float32(reach), np.float32(strength)
+        )
 
     def _draw(self, rgb: np.ndarray, depth: np.ndarray, primitive: Primitive) -> None:
         """Draw into `rgb` (H, W, 3) uint8 and `depth` (H, W) float32 [m]."""

@@ -3,6 +3,7 @@
 All shapes are solid and convex, each given in its own body frame. `palpate.sensors.raster` meets them with rays.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,15 +44,20 @@ class Primitive(ABC):
 _CORNERS = np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]), -1).reshape(-1, 3)
 
 
-def _quadric_bounds(camera_from_body: np.ndarray, semi: np.ndarray) -> Bounds | None:
-    """Return the exact image rectangle of an ellipsoid from the dual conic of its outline."""
-    centre, spread = camera_from_body[:3, 3], camera_from_body[:3, :3] * semi
-    if centre[2] - np.sqrt((spread[2] ** 2).sum()) < NEAR:
+def _quadric_bounds(camera_from_body: np.ndarray, semi: tuple[float, float, float]) -> Bounds | None:
+    """Return the exact image rectangle of an ellipsoid from the dual conic of its outline. Plain numbers: arrays this small cost more."""
+    (ax, ay, az, cx), (bx, by, bz, cy), (gx, gy, gz, cz) = camera_from_body[:3].tolist()
+    i, j, k = semi
+    gx, gy, gz = gx * i, gy * j, gz * k
+    depth = cz * cz - (gx * gx + gy * gy + gz * gz)
+    if cz < NEAR or cz - math.sqrt(cz * cz - depth) < NEAR:
         return None
-    dual = np.outer(centre, centre) - spread @ spread.T
-    half = np.sqrt(np.maximum(dual[:2, 2] ** 2 - np.diag(dual)[:2] * dual[2, 2], 0.0)) / dual[2, 2]
-    mid = dual[:2, 2] / dual[2, 2]
-    return mid[0] - half[0], mid[0] + half[0], mid[1] - half[1], mid[1] + half[1]
+    out = []
+    for x, y, z, c in ((ax * i, ay * j, az * k, cx), (bx * i, by * j, bz * k, cy)):
+        side, cross = c * c - (x * x + y * y + z * z), c * cz - (x * gx + y * gy + z * gz)
+        half = math.sqrt(max(cross * cross - side * depth, 0.0))
+        out += [(cross - half) / depth, (cross + half) / depth]
+    return out[0], out[1], out[2], out[3]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,7 @@ class Ellipsoid(Primitive):
 
     def bounds(self, camera_from_body: np.ndarray) -> Bounds | None:
         """See `Primitive.bounds`."""
-        return _quadric_bounds(camera_from_body, np.array(self.half_axes))
+        return _quadric_bounds(camera_from_body, self.half_axes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +93,7 @@ class Sphere(Primitive):
 
     def bounds(self, camera_from_body: np.ndarray) -> Bounds | None:
         """See `Primitive.bounds`."""
-        return _quadric_bounds(camera_from_body, np.full(3, self.radius))
+        return _quadric_bounds(camera_from_body, (self.radius, self.radius, self.radius))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +117,7 @@ class Capsule(Primitive):
         for end in (-self.half_length, self.half_length):
             at = camera_from_body.copy()
             at[:3, 3] += camera_from_body[:3, 2] * end
-            box = _quadric_bounds(at, np.full(3, self.radius))
+            box = _quadric_bounds(at, (self.radius, self.radius, self.radius))
             if box is None:
                 return None
             boxes.append(box)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import gcd
 
 import numpy as np
+from numba import njit
 from scipy.signal import resample_poly
 
 from palpate.core.errors import RecordError
@@ -222,17 +223,10 @@ class Microphone:
         amplitude[:, :n_joints] *= 1.0 + load
         amplitude[:, n_joints:] = speed[:, n_joints:] * np.array([4.0, 4.0, 4.0, 1.0]) * config.amplitude(motors.stage_db)
         phase = np.cumsum(frequency * (BLOCK / config.rate_hz), axis=0) + rng.uniform(0, 1, frequency.shape[1])
-        inside, ramp = np.arange(BLOCK, dtype=np.float32) / config.rate_hz, np.arange(BLOCK, dtype=np.float32) / BLOCK
         hum = np.zeros((n_blocks, BLOCK), np.float32)
+        quiet = config.amplitude(20.0)
         for j in range(speed.shape[1]):
-            on = np.flatnonzero(np.maximum(amplitude[:-1, j], amplitude[1:, j]) > config.amplitude(20.0))
-            if len(on) == 0:
-                continue
-            turns = (
-                np.mod(phase[on, j], 1.0).astype(np.float32)[:, None] + frequency[on, j].astype(np.float32)[:, None] * inside
-            )
-            a, b = amplitude[on, j].astype(np.float32)[:, None], amplitude[on + 1, j].astype(np.float32)[:, None]
-            hum[on] += (a + (b - a) * ramp) * self._table[(turns * TABLE).astype(np.int32) & (TABLE - 1)]
+            _add_whine(hum, phase[:, j], frequency[:, j], amplitude[:, j], self._table, quiet, config.rate_hz)
         stall = config.amplitude(motors.stall_db) * np.sqrt(np.sum(load[:-1] ** 2, axis=1))
         rough = np.zeros((n_blocks, BLOCK), np.float32)
         rough.reshape(-1)[: len(wave)] = self._stretch(self._rough, rng)
@@ -272,6 +266,28 @@ class Microphone:
         knock = peak * (shares @ self._ring + s.click_share * self._click)
         end = min(start + len(knock), len(wave))
         wave[start:end] += knock[: end - start].astype(np.float32)
+
+
+@njit(cache=True)
+def _add_whine(  # noqa: PLR0917 - compiled functions take no keywords cheaply
+    hum: np.ndarray,
+    phase: np.ndarray,
+    frequency: np.ndarray,
+    amplitude: np.ndarray,
+    table: np.ndarray,
+    quiet: float,
+    rate_hz: int,
+) -> None:
+    """Add the tone of one motor to `hum` (N, BLOCK), block by block, where it is louder than `quiet`."""
+    for k in range(hum.shape[0]):
+        a, b = np.float32(amplitude[k]), np.float32(amplitude[k + 1])
+        if max(a, b) <= quiet:
+            continue
+        start, pace = np.float32(phase[k] % 1.0), np.float32(frequency[k])
+        for i in range(BLOCK):
+            turn = start + pace * np.float32(i) / np.float32(rate_hz)
+            share = np.float32(i) / np.float32(BLOCK)
+            hum[k, i] += (a + (b - a) * share) * table[int(turn * TABLE) & (TABLE - 1)]
 
 
 def mix(

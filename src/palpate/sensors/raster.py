@@ -130,6 +130,18 @@ def draw(  # noqa: PLR0917 - compiled functions take no keywords cheaply
                 rgb[row, col, i] = np.uint8(min(light * colour[i] + sharp, _F(255.0)))
 
 
+@njit(cache=True)
+def shadow(rgb: np.ndarray, table: np.ndarray, centre: np.ndarray, reach: np.float32, strength: np.float32) -> None:
+    """Darken a window of the image (h, w, 3) uint8 around `centre` (2,) by a Gaussian of width `reach`; `table` (h, w, 2) is in metres."""
+    inverse = _F(1.0) / (reach * reach)
+    for row in range(rgb.shape[0]):
+        for col in range(rgb.shape[1]):
+            x, y = table[row, col, 0] - centre[0], table[row, col, 1] - centre[1]
+            light = _F(1.0) - strength * math.exp(-(x * x + y * y) * inverse)
+            for i in range(3):
+                rgb[row, col, i] = np.uint8(rgb[row, col, i] * light + _F(0.5))
+
+
 @njit(cache=True, error_model="numpy")
 def depth_noise(  # noqa: PLR0917 - compiled functions take no keywords cheaply
     depth: np.ndarray,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from palpate.core.actions import ActionSpace
-from palpate.core.errors import UnknownNameError
+from palpate.core.errors import RecordError, UnknownNameError
 from palpate.core.randomness import generator
 from palpate.core.recording import Recorder
 from palpate.core.records import (
@@ -27,9 +27,12 @@ from palpate.core.records import (
 from palpate.core.transforms import look_at
 from palpate.core.units import DEG
 from palpate.sensors.camera import Camera, CameraConfig
-from palpate.sensors.digit import Digit, DigitConfig
 from palpate.sensors.microphone import Microphone, MicrophoneConfig, Motion, impacts
 from palpate.sensors.squeaker import squeaks
+from palpate.sensors.touch.catalog import get_sensor
+from palpate.sensors.touch.contact import Contact
+from palpate.sensors.touch.flat import press
+from palpate.sensors.touch.sensor import TouchSensor
 from palpate.worlds.gentle_physics import CLOSING_YAW, CONTROL_PERIOD, HARD_COLLISION, Rig
 from palpate.worlds.hand import (
     FINGERS,
@@ -59,6 +62,9 @@ HOLD_SECONDS = 4.0
 LIFT_HEIGHT = 0.100
 """[m]"""
 
+DEEPEST = 0.8
+"""Share of its thickness by which a gel sinks at most before its rigid base carries the load."""
+
 RAISED = 0.050
 """Truth, for checking only: the toy counts as held if it hangs this much higher than it stood [m]."""
 
@@ -79,7 +85,8 @@ class GentleConfig:
     pose: str = "both"
     """`upright`, `lying`, or `both` (every second trial)."""
     camera: CameraConfig = field(default_factory=_camera)
-    digit: DigitConfig = field(default_factory=DigitConfig)
+    touch: str = "digit"
+    """Sensor on thumb and middle finger, of those that give pictures; see `palpate.sensors.touch.catalog`."""
     microphone: MicrophoneConfig = field(default_factory=MicrophoneConfig)
     x_range: tuple[float, float] = (0.450, 0.650)
     """[m] world."""
@@ -121,11 +128,16 @@ class GentleWorld:
             raise UnknownNameError("pose", self.config.pose, (*POSES, "both"))
         self.action_space = action_space()
         self._camera = Camera(self.config.camera)
-        self._digits = [Digit(self.config.digit, unit_seed=k) for k in range(len(FINGERS))]
+        self._pads = [TouchSensor(get_sensor(self.config.touch), k) for k in range(len(FINGERS))]
         self._scenes: dict[tuple[Toy, bool], Rig] = {}
         self._microphones = {
             name: Microphone(replace(self.config.microphone, clip_s=seconds)) for name, seconds in SOUND_SECONDS.items()
         }
+
+    @property
+    def touch_shape(self) -> tuple[int, int]:
+        """Rows and columns of the touch images."""
+        return self._pads[0].image_shape
 
     # -- Embodiment ------------------------------------------------------------------------------------------------------------
 
@@ -144,8 +156,8 @@ class GentleWorld:
         self._recorder = Recorder()
         self._truth: dict[str, float] = {}
         self._declare()
-        for digit in self._digits:
-            digit.begin_episode(rng)
+        for pad in self._pads:
+            pad.begin_episode(rng)
         self._camera.begin_episode(rng)
         yaw = rng.uniform(-config.yaw_range, config.yaw_range)
         self._toy_xy = np.array([rng.uniform(*config.x_range), rng.uniform(*config.y_range)])
@@ -253,7 +265,7 @@ class GentleWorld:
         declare = self._recorder.declare
         declare(StreamSpec(name="camera.rgb", kind="rgb", shape=(height, width, 3), dtype="uint8", frame="camera"))
         declare(StreamSpec(name="camera.depth", kind="depth", shape=(height, width), dtype="float32", unit="m", frame="camera"))
-        rows, cols = self._digits[0].image_shape
+        rows, cols = self.touch_shape
         for finger in FINGERS:
             declare(StreamSpec(name=f"touch.{finger}", kind="touch", shape=(rows, cols, 3), dtype="uint8", frame="gel"))
         rate = self.config.microphone.rate_hz
@@ -273,8 +285,8 @@ class GentleWorld:
         self._recorder.mark("before", PLACED)
         self._located = self._find_object(empty, placed, self._camera)
         self._rest = {}
-        for finger, digit in zip(FINGERS, self._digits, strict=True):
-            frame = digit.frame(None, 0.0, rng, PLACED)
+        for finger, pad in zip(FINGERS, self._pads, strict=True):
+            frame = pad.frame(None, rng, PLACED)
             self._record_touch(finger, frame)
             self._rest[finger] = frame
         self._clock = PLACED
@@ -295,9 +307,8 @@ class GentleWorld:
         self._recorder.add("camera.rgb", now, rgb)
         forces = self._rig.pad_forces()
         touch: dict[str, TactileFrame] = {}
-        for k, (finger, digit) in enumerate(zip(FINGERS, self._digits, strict=True)):
-            gap = self._rig.gap(k) if forces[k] > 0 else None
-            frame = digit.frame(gap, float(forces[k]), rng, now)
+        for k, (finger, pad) in enumerate(zip(FINGERS, self._pads, strict=True)):
+            frame = pad.frame(_pressed(pad, self._rig.gap(k), float(forces[k])), rng, now)
             self._record_touch(finger, frame)
             touch[finger] = frame
         joints = self._rig.joints() + rng.normal(0.0, self.config.encoder_sd, 16)
@@ -358,3 +369,18 @@ class GentleWorld:
             series("hand.pose", log["stage"], "m, rad", ("x", "y", "z", "yaw")),
         )
         return {stream.spec.name: stream for stream in streams}
+
+
+def _pressed(pad: TouchSensor, gap: np.ndarray, force: float) -> Contact | None:
+    """Return what a force [N] does to the gel of a pad; None if nothing touches.
+
+    A toy that meets only the pad's edge would sink through the gel there. Then the rigid base under it carries the rest.
+    """
+    if force <= 0:
+        return None
+    try:
+        return pad.contact(gap, force)
+    except RecordError:
+        layer = pad.model.pad
+        pitch = (layer.height / gap.shape[0], layer.width / gap.shape[1])
+        return press(layer, gap, pitch, depth=DEEPEST * layer.thickness)

@@ -2,8 +2,11 @@
 # (mujoco is a compiled module without complete stubs)
 """The physics of the gentle-grasping rig: scene, control at 100 Hz, contacts, and how a toy lies over a pad."""
 
+import math
+
 import mujoco
 import numpy as np
+from numba import njit
 
 from palpate.core.errors import SimulationError
 from palpate.core.transforms import pose
@@ -30,6 +33,9 @@ HARD_COLLISION = 5.0
 """Force between pad and table or pad and pad that counts as a hard collision [N]."""
 
 _INVALID = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+
+FREE = 0.05
+"""Gap where the toy is not over the pad [m]."""
 
 GAP_SHAPE = (80, 60)
 """Rows (along the pad's height) and columns (along its width) of the gap maps."""
@@ -229,28 +235,11 @@ class Rig:
         """
         data = self.data
         rotation = data.geom_xmat[self._pads[finger]].reshape(3, 3)
-        rows, cols = GAP_SHAPE
-        y = ((np.arange(cols) + 0.5) / cols * 2 - 1) * PAD_HALF[1]
-        z = (1 - (np.arange(rows) + 0.5) / rows * 2) * PAD_HALF[2]
         centre = data.geom_xpos[self._pads[finger]] - rotation[:, 0] * PAD_HALF[0]
-        points = centre + z[:, None, None] * rotation[:, 2] + y[None, :, None] * rotation[:, 1]
         toy = data.xmat[self._toy_body].reshape(3, 3)
+        shifts = np.array([data.qpos[half] for half in self._halves])
         axes = np.array(self.toy.half_axes)
-        local = (points - data.xpos[self._toy_body]) @ toy
-        direction = -(rotation[:, 0] @ toy)
-        gap = np.full(GAP_SHAPE, 0.05)
-        d = direction / axes
-        a = d @ d
-        for sign, half in ((-1, self._halves[0]), (1, self._halves[1])):
-            q = local.copy()
-            q[..., 0] += sign * data.qpos[half]
-            s = q / axes
-            b = s @ d
-            disc = b * b - a * ((s * s).sum(-1) - 1)
-            t = np.where(disc > 0, (-b - np.sqrt(np.maximum(disc, 0))) / a, 0.05)
-            on_half = (q[..., 0] + t * direction[0]) * sign >= 0
-            gap = np.minimum(gap, np.where(on_half, t, 0.05))
-        return gap
+        return _gap((centre - data.xpos[self._toy_body]) @ toy, rotation.T @ toy, axes, shifts)
 
     def primitives(self) -> list[Primitive]:
         """Return what the camera sees: toy and hand."""
@@ -288,19 +277,51 @@ class Rig:
         return []
 
 
-def _fixed_fingers(world_from_palm: np.ndarray) -> list[Primitive]:
-    """Index and ring finger, which stay stretched out of the way."""
-    out: list[Primitive] = []
+@njit(cache=True)
+def _gap(centre: np.ndarray, turn: np.ndarray, axes: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return the gap map of a pad whose face has this centre and these axes (rows of `turn`: normal, width, height), toy frame."""
+    rows, cols = GAP_SHAPE
+    gap = np.full((rows, cols), np.float32(FREE))
+    d = -turn[0] / axes
+    a = (d * d).sum()
+    for row in range(rows):
+        z = (1 - (row + 0.5) / rows * 2) * PAD_HALF[2]
+        for col in range(cols):
+            y = ((col + 0.5) / cols * 2 - 1) * PAD_HALF[1]
+            point = centre + z * turn[2] + y * turn[1]
+            for half in range(2):
+                sign = 2 * half - 1
+                b = c = 0.0
+                for i in range(3):
+                    s = (point[i] + (sign * shifts[half] if i == 0 else 0.0)) / axes[i]
+                    b += s * d[i]
+                    c += s * s
+                root = b * b - a * (c - 1)
+                if root > 0:
+                    t = (-b - math.sqrt(root)) / a
+                    if (point[0] + sign * shifts[half] - t * turn[0, 0]) * sign >= 0:
+                        gap[row, col] = min(gap[row, col], np.float32(t))
+    return gap
+
+
+def _stretched_fingers() -> tuple[np.ndarray, ...]:
+    """Return `palm_from_finger` (4, 4) of index and ring finger, which stay stretched out of the way."""
+    out = []
     for y in (-0.045, 0.045):
-        for base, tip in (((0.05, y, 0.0), (0.095, y, -0.075)),):
-            p, q = np.array(base), np.array(tip)
-            axis = (q - p) / np.linalg.norm(q - p)
-            side = np.cross(axis, [0.0, 1.0, 0.0])
-            local = pose(np.stack([side, np.cross(axis, side), axis], axis=1), (p + q) / 2)
-            half_length = float(np.linalg.norm(q - p) / 2)
-            out.append(
-                Capsule(
-                    world_from_body=world_from_palm @ local, radius=0.0085, half_length=half_length, colour=(0.12, 0.12, 0.13)
-                )
-            )
-    return out
+        p, q = np.array((0.05, y, 0.0)), np.array((0.095, y, -0.075))
+        axis = (q - p) / np.linalg.norm(q - p)
+        side = np.cross(axis, [0.0, 1.0, 0.0])
+        out.append(pose(np.stack([side, np.cross(axis, side), axis], axis=1), (p + q) / 2))
+    return tuple(out)
+
+
+_STRETCHED = _stretched_fingers()
+_STRETCHED_HALF = float(np.hypot(0.045, 0.075) / 2)
+
+
+def _fixed_fingers(world_from_palm: np.ndarray) -> list[Primitive]:
+    """Return index and ring finger."""
+    return [
+        Capsule(world_from_body=world_from_palm @ local, radius=0.0085, half_length=_STRETCHED_HALF, colour=(0.12, 0.12, 0.13))
+        for local in _STRETCHED
+    ]

@@ -1,0 +1,1 @@
+"""Touch: one mechanical model of a soft sensor, and the read-outs that different sensors make of it."""
