@@ -29,6 +29,90 @@ class CollectGentle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollectTouch:
+    """Collect touches: the same things pressed by several touch sensors."""
+
+    out: Path
+    """Folder of the data set."""
+    sensors: tuple[str, ...] = ("digit", "gelsight-mini", "9dtact", "tac3d")
+    """Names of sensors, or .toml or .json files that describe them."""
+    mode: Literal["fine", "coarse"] = "fine"
+    """fine: a stand, same place, speed and depth for every sensor; coarse: a hand, which slides and turns."""
+    touches: int = 1000
+    """Number of touches in the data set when done."""
+    seed: int = 0
+    """Seed of objects and touches. The same seed gives the same data with any number of workers."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a data set that was interrupted."""
+    objects: int = 120
+    """Number of different objects."""
+    picture: int = 128
+    """Longer side of stored pictures [px]; 0: the sensor's own size."""
+    unit: int = 0
+    """Which unit of each kind of sensor."""
+    optics: tuple[str, ...] = ()
+    """SENSOR=FILE for sensors that were calibrated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touch:
+    """Press one thing on a touch sensor and draw what it gives; or draw a table of things and sensors."""
+
+    out: Path
+    """The picture (.png); with --gallery a folder; with --describe a .json file."""
+    sensor: str = "digit"
+    """Name of the sensor, or a .toml or .json file that describes it."""
+    press: str = "sphere:4mm"
+    """The thing: NAME:VALUE,KEY=VALUE, for example cylinder:3mm, cone:60deg,tip=0.5mm, letter:R. Sizes of round things are radii."""
+    depth: str | None = None
+    """How far it moves in beyond first contact, with unit, for example 0.5mm; default 0.5mm if no force is given."""
+    force: str | None = None
+    """How hard it is pressed instead, for example 2N."""
+    shift: str = "0,0"
+    """Motion along the gel after the press: to the right and down, for example 0.3mm,0."""
+    twist: str = "0"
+    """Turn about the middle of the pad after the press, for example 5deg."""
+    at: str = "0,0"
+    """Where the thing lies: to the right and down from the middle of the pad, for example 2mm,-1mm."""
+    yaw: str = "0"
+    """How the thing is turned, for example 30deg."""
+    material: str = "steel"
+    """What it is made of: its stiffness, friction and roughness."""
+    unit: int = 0
+    """Which unit of this kind of sensor."""
+    noise: bool = False
+    """Add the noise of a real camera; without, the picture is ideal."""
+    optics: Path | None = None
+    """Optics that `palpate calibrate touch` wrote."""
+    json: Path | None = None
+    """Also write force, torque, contact and what is a guess to this file."""
+    gallery: bool = False
+    """Press a set of things on several sensors, and write gallery.png and index.html to the folder --out."""
+    describe: bool = False
+    """Press nothing, but write the constants of the sensor to the .json file --out: a start for a sensor of your own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateTouch:
+    """Fit the optics of a real sensor on pictures of ball presses."""
+
+    images: Positional[Path]
+    """Folder with rest.png, pictures of presses, and presses.csv (file, x_px, y_px, radius_px)."""
+    sensor: str
+    """Name of the sensor, or a .toml or .json file that describes it."""
+    ball: str
+    """Radius of the ball, for example 2.38mm."""
+    out: Path
+    """The optics file (.npz)."""
+    seed: int = 0
+    """Seed of folds and of the pixels that are fitted."""
+    json: Path | None = None
+    """Also write the scores to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportBts3:
     """Import real BioTac grasps (BioTacSP Stability Set layout) from CSV files."""
 

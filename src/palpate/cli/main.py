@@ -11,7 +11,9 @@ from palpate.cli import commands
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
-    "collect": {"gentle": (commands.CollectGentle, "collect")},
+    "collect": {"gentle": (commands.CollectGentle, "collect"), "touch": (commands.CollectTouch, "collect_touch")},
+    "touch": {"": (commands.Touch, "touch")},
+    "calibrate": {"touch": (commands.CalibrateTouch, "calibrate_touch")},
     "import": {"bts3": (commands.ImportBts3, "import_bts3")},
     "info": {"": (commands.Info, "info")},
     "train": {"outcome": (commands.TrainOutcome, "train")},
@@ -24,10 +26,13 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
 """Verb -> object -> (configuration, function of `palpate.cli.run`)."""
 
 
-def _usage() -> str:
-    lines = ["palpate: see, hear and feel a gentle grasp", "", "usage: palpate COMMAND [options]", ""]
+def _usage(only: str | None = None) -> str:
+    """Return the list of commands, or of those of one verb."""
+    lines = ["palpate: see, hear and feel a gentle grasp", "", f"usage: palpate {only or 'COMMAND'} [options]", ""]
     for verb, objects in COMMANDS.items():
         for noun, (config, _) in objects.items():
+            if only not in (None, verb):
+                continue
             summary = (config.__doc__ or "").strip().splitlines()[0]
             lines.append(f"  {(verb + ' ' + noun).strip():16s} {summary}")
     return "\n".join(
@@ -63,6 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         from palpate import __version__
 
         sys.stdout.write(f"palpate {__version__}\n")
+        return 0
+    if len(COMMANDS.get(argv[0], {})) > 1 and argv[1:2] in (["-h"], ["--help"]):
+        sys.stdout.write(_usage(argv[0]) + "\n")
         return 0
     try:
         config_type, function, program, rest = _select(argv)

@@ -56,6 +56,52 @@ def collect(config: commands.CollectGentle) -> None:
     _say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
 
 
+def collect_touch(config: commands.CollectTouch) -> None:
+    """Run `palpate collect touch`."""
+    from palpate.recipes.touch_collection import TouchConfig
+    from palpate.recipes.touch_collection import collect_touch as run
+
+    started = time.perf_counter()
+    folder = run(TouchConfig(**vars(config)))
+    _say(_summary(folder))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    _say(f"collected in {(time.perf_counter() - started) / 60:.1f} minutes, {size / 1e9:.3f} GB, in {folder}")
+
+
+def touch(config: commands.Touch) -> None:
+    """Run `palpate touch`."""
+    if config.gallery:
+        from palpate.recipes.touch_gallery import GalleryConfig, write_gallery
+
+        for path in write_gallery(GalleryConfig(out=config.out), _say):
+            _say(f"written to {path}")
+        return
+    if config.describe:
+        from palpate.recipes.touch_press import find_sensor
+        from palpate.sensors.touch.files import write_sensor
+
+        write_sensor(find_sensor(config.sensor), config.out)
+        _say(f"constants of {config.sensor} written to {config.out}; change them and try palpate touch --sensor {config.out}")
+        return
+    from palpate.recipes.touch_show import ShowConfig, figures_text, show_press
+
+    given = {name: value for name, value in vars(config).items() if name not in {"json", "gallery", "describe"}}
+    figures = show_press(ShowConfig(**given))
+    _write_json(config.json, figures)
+    _say(figures_text(figures))
+    _say(f"picture written to {config.out}")
+
+
+def calibrate_touch(config: commands.CalibrateTouch) -> None:
+    """Run `palpate calibrate touch`."""
+    from palpate.recipes.touch_calibration import calibrate, report_text
+
+    report = calibrate(config.images, config.sensor, config.ball, config.out, config.seed)
+    _write_json(config.json, report)
+    _say(report_text(report))
+    _say(f"optics written to {config.out}; use them with palpate touch --sensor {config.sensor} --optics {config.out}")
+
+
 def _summary(folder: Path) -> str:
     summary = open_dataset(folder).summary()
     lines = [

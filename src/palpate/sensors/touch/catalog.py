@@ -5,6 +5,7 @@ What is an estimate says so in `SensorModel.estimates`. Field of view and pictur
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -15,7 +16,7 @@ from palpate.sensors.touch.lambert import lambert
 from palpate.sensors.touch.markers import MarkerGrid
 from palpate.sensors.touch.model import SensorModel
 from palpate.sensors.touch.noise import NoiseFigures
-from palpate.sensors.touch.optics import Darkness, Lamps, Optics
+from palpate.sensors.touch.optics import Darkness, Lamps, Optics, load_optics
 from palpate.sensors.touch.rest import RestLook
 from palpate.sensors.touch.tip_mesh import BIOTAC_SP
 
@@ -30,6 +31,12 @@ _TAC3D = "Tac3D_ros (github.com/NathanWu7/Tac3D_ros), message Frame: 400 points 
 _BTS3 = "BioTacSP Stability Set v2 (BTS3): 24 electrodes a finger"
 _MINI_NOISE = "tactile-mnist 0.13 (MIT), sensor_noise: found on real 64 x 64 touches of a GelSight Mini"
 
+_PRESSES = (
+    "fitted on the ball presses of one sensor each in taxim 1.4.1 (MIT) by benchmarks/fit_touch_optics.py; see docs/touch.md"
+)
+FITTED = Path(__file__).parent / "fitted"
+"""Optics that come with palpate."""
+
 _SOFT_GEL = "no measurement found; soft silicone of Shore 00 about 45 has about 0.1 to 0.3 MPa"
 _RUBBER = "rubber hardly changes its volume; 0.5 itself is avoided"
 _GRIP = "tacky silicone on hard plastic lies between 0.5 and 1.5; a low, cautious value"
@@ -41,7 +48,7 @@ _OWN_PAD = "taken equal to the field of view: what lies beyond it is not modelle
 _GEL = {"pad.young": _SOFT_GEL, "pad.poisson": _RUBBER, "pad.friction": _GRIP, "max_force": _GUARD}
 
 
-def _lit(model: SensorModel, elevation_deg: float = 20.0) -> SensorModel:
+def lit(model: SensorModel, elevation_deg: float = 20.0) -> SensorModel:
     """Return the model with three lamps of Lambert's law, as bright and placed as its rest images say: an estimate of its optics."""
     look, shape = model.look, model.picture_shape
     if look is None or shape is None:
@@ -58,11 +65,17 @@ def _lit(model: SensorModel, elevation_deg: float = 20.0) -> SensorModel:
     return replace(model, optics=optics, estimates={**model.estimates, "optics": _LAMPS})
 
 
+def _fitted(model: SensorModel) -> SensorModel:
+    """Return the model with the optics that `benchmarks/fit_touch_optics.py` fitted on real ball presses."""
+    optics = load_optics(FITTED / f"{model.name}.npz").resized(model.picture_shape or (0, 0))
+    return replace(model, optics=optics, sources={**model.sources, "optics": _PRESSES})
+
+
 def _pad(height: float, width: float, thickness: float, young: float, friction: float = 0.8) -> Pad:
     return Pad(height=height, width=width, thickness=thickness, young=young, poisson=0.48, friction=friction)
 
 
-DIGIT = _lit(
+DIGIT = lit(
     SensorModel(
         name="digit",
         read_outs=("image",),
@@ -85,11 +98,11 @@ DIGIT = _lit(
     )
 )
 
-GELSIGHT_2017 = _lit(
+GELSIGHT_2017 = _fitted(
     SensorModel(
         name="gelsight-2017",
         read_outs=("image", "markers"),
-        pad=_pad(0.01416, 0.01888, 0.0025, 0.15e6),
+        pad=_pad(0.01416, 0.01888, 0.006, 0.15e6),
         field_of_view=(0.01416, 0.01888),
         picture_shape=(480, 640),
         rate_hz=30.0,
@@ -100,7 +113,10 @@ GELSIGHT_2017 = _lit(
         estimates={
             **_GEL,
             "pad.size": _OWN_PAD,
-            "pad.thickness": "no measurement found; the real gel is a dome, 1.40 mm lower at the edge (taxim's gelmap), here a flat layer",
+            "pad.thickness": (
+                "no measurement found; that of a flat layer whose imprints fit taxim's 48 presses best. The real gel is a dome, 1.40 mm "
+                "lower at the edge (taxim's gelmap)"
+            ),
             "rate_hz": "of ordinary webcams; recordings of a GelSight Wedge are stored at 30 Hz",
             "noise": _LIKE_MINI,
             "look": "mean colours of taxim's one rest image (130, 134, 140); how units differ is a guess",
@@ -109,7 +125,7 @@ GELSIGHT_2017 = _lit(
     )
 )
 
-GELSIGHT_MINI = _lit(
+GELSIGHT_MINI = _fitted(
     SensorModel(
         name="gelsight-mini",
         read_outs=("image",),
@@ -153,7 +169,7 @@ GELSIGHT_MINI_MARKERS = SensorModel(
     estimates=GELSIGHT_MINI.estimates,
 )
 
-GELSLIM = _lit(
+GELSLIM = lit(
     SensorModel(
         name="gelslim",
         read_outs=("image",),
@@ -177,7 +193,7 @@ GELSLIM = _lit(
     )
 )
 
-DURAGEL = _lit(
+DURAGEL = lit(
     SensorModel(
         name="duragel",
         read_outs=("image",),
@@ -286,7 +302,7 @@ BIOTAC = SensorModel(
     },
 )
 
-TEMPLATE = _lit(
+TEMPLATE = lit(
     SensorModel(
         name="template",
         read_outs=("image", "markers", "region"),

@@ -173,22 +173,42 @@ def _weave(x: np.ndarray, y: np.ndarray, pitch: float, height: float) -> np.ndar
     return np.minimum(threads(x, y, 1.0), threads(y, x, -1.0))
 
 
-def texture(x: np.ndarray, y: np.ndarray, rms: float, hurst: float, seed: int) -> np.ndarray:
-    """Return self-affine roughness [m] of mean 0 at given places, the same for a seed on any grid.
-
-    A sum of plane waves whose amplitude grows as length to the power of `hurst`; waves from 0.25 mm to 6 mm.
-    """
+@functools.lru_cache(maxsize=64)
+def _waves(hurst: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return size (N,) at a root mean square of 1, wave vector (N, 2) [rad/m] and phase (N,) [rad]."""
     rng = generator(seed, 7)
     length = _SHORT * (_LONG / _SHORT) ** ((np.arange(_WAVES) + rng.uniform(size=_WAVES)) / _WAVES)
     size = length**hurst
-    size *= rms * np.sqrt(2 / (size**2).sum())
     angle, phase = rng.uniform(0, 2 * np.pi, (2, _WAVES))
-    x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
-    out = np.zeros(x.shape)
-    for k in range(_WAVES):
-        wave = 2 * np.pi / length[k]
-        out += size[k] * np.cos(wave * np.cos(angle[k]) * x + wave * np.sin(angle[k]) * y + phase[k])
-    return out
+    wave = (2 * np.pi / length)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return size * np.sqrt(2 / (size**2).sum()), wave, phase
+
+
+def texture(
+    x: np.ndarray, y: np.ndarray, rms: float, hurst: float, seed: int, *, place: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
+    """Return self-affine roughness [m] of mean 0 at given places, the same for a seed on any grid.
+
+    A sum of plane waves whose amplitude grows as length to the power of `hurst`; waves from 0.25 mm to 6 mm.
+
+    Args:
+        x: [m].
+        y: [m]; a row of x with a column of y is a grid, which is much faster than as many single places.
+        rms: root mean square [m].
+        hurst: 0 to 1.
+        seed: which surface.
+        place: x, y [m] and yaw [rad] of the surface's own frame.
+    """
+    size, wave, phase = _waves(hurst, seed)
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    c, s = np.cos(place[2]), np.sin(place[2])
+    turned = wave @ np.array([[c, s], [-s, c]])
+    phase = phase - turned @ np.array(place[:2])
+    if x.ndim == 2 == y.ndim and x.shape[0] == 1 == y.shape[1]:
+        along, across = np.outer(y[:, 0], turned[:, 1]), np.outer(turned[:, 0], x[0]) + phase[:, None]
+        return rms * ((size * np.cos(along)) @ np.cos(across) - (size * np.sin(along)) @ np.sin(across))
+    x, y = np.broadcast_arrays(x, y)
+    return rms * (np.cos(np.stack([x, y], axis=-1) @ turned.T + phase) @ size)
 
 
 @functools.lru_cache(maxsize=256)

@@ -134,7 +134,8 @@ class Thing:
         u, v = self.pose.to_object(x, y)
         heights = self.shape.height(u, v)
         if self.material.roughness > 0:
-            rough = texture(u, v, self.material.roughness, self.material.hurst, self.seed)
+            place = (self.pose.x, self.pose.y, self.pose.yaw)
+            rough = texture(x, y, self.material.roughness, self.material.hurst, self.seed, place=place)
             heights = np.where(heights < FAR, heights + rough, heights)
         return heights
 

@@ -23,9 +23,9 @@ OFF = 1e9
 class FitPlan:
     """What the inner folds choose from."""
 
-    thickness: tuple[float, ...] = (2e-3, 4e-3, 6e-3, 10e-3, np.inf)
+    thickness: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 6e-3, np.inf)
     """Effective thickness of the gel [m]: also takes up large strain, which the linear layer knows nothing of."""
-    ridge: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    ridge: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     place: tuple[float, ...] = (1.0, 10.0, 100.0, OFF)
     """Factor of the penalty for each power of the place; the largest: the light is the same all over the picture."""
     degree: int = 3
@@ -36,7 +36,8 @@ class FitPlan:
     blur: float = 0.1e-3
     """Camera blur on the gel [m]."""
     folds: int = 4
-    refine: int = 8
+    """Sectors of the picture, each held out once to choose."""
+    refine: int = 5
     """Most rounds of moving the circles of the fitted presses to where the picture agrees; 0: trust them."""
 
 

@@ -1,0 +1,348 @@
+"""Collecting touches: the same things pressed by several touch sensors, as episodes with a clock for every sensor.
+
+One episode is one touch of one object by all sensors. It depends on the seed and its number only, whatever the number of workers.
+"""
+
+import multiprocessing as mp
+import signal
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from palpate.core.errors import PalpateError
+from palpate.core.randomness import generator
+from palpate.core.recording import Recorder
+from palpate.core.records import Episode, StreamSpec
+from palpate.data.table import encode_episode
+from palpate.data.writer import EpisodeWriter
+from palpate.recipes.touch_motion import Mode, Touch, draw_path, draw_touch
+from palpate.recipes.touch_motion import Path as Motion
+from palpate.recipes.touch_press import COARSE, AnyContact, PressRig, Step, find_sensor, resized
+from palpate.sensors.touch.sensor import Reading
+
+FORCE_LIMIT = 12.0
+"""No sensor is pressed harder; where one would be, the depth is less for all [N]."""
+DEEPEST = 0.55
+"""Largest depth as a share of the thinnest gel."""
+CLOCK_HZ = 100.0
+"""Of the stand's or hand's own streams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TouchConfig:
+    """Where touches go, how many, by which sensors."""
+
+    out: Path
+    sensors: Sequence[str] = ("digit", "gelsight-mini", "9dtact", "tac3d")
+    mode: Mode = "fine"
+    touches: int = 1000
+    seed: int = 0
+    workers: int = 2
+    resume: bool = False
+    objects: int = 120
+    picture: int = 128
+    """Longer side of stored pictures [px]; 0: the sensor's own size."""
+    unit: int = 0
+    """Which unit of each kind of sensor."""
+    optics: Sequence[str] = ()
+    """NAME=FILE for sensors that were calibrated."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a worker needs to know; small and picklable."""
+
+    sensors: tuple[str, ...]
+    optics: tuple[tuple[str, Path], ...]
+    mode: Mode
+    objects: int
+    picture: int
+    unit: int
+
+
+_worker: dict[str, Any] = {}
+
+
+def start_worker(plan: _Plan) -> None:
+    """Build the sensors once per process, on one thread. Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)  # the workers share the cores already
+    threadpool_limits(1)
+    _worker.update(rigs=_rigs(plan), plan=plan)
+
+
+def _rigs(plan: _Plan) -> list[PressRig]:
+    files = dict(plan.optics)
+    models = [resized(find_sensor(name), plan.picture or None) for name in plan.sensors]
+    names = [model.name for model in models]
+    if not names or len(set(names)) < len(names):
+        raise PalpateError(f"--sensors {' '.join(plan.sensors)}: give one or more different sensors")
+    stray = sorted(set(files) - set(names))
+    if stray:
+        raise PalpateError(f"--optics names {', '.join(stray)}, which --sensors does not: {', '.join(names)}")
+    return [PressRig(model, unit_seed=plan.unit, optics=files.get(model.name), cell=COARSE) for model in models]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a worker returns."""
+
+    index: int
+    payload: bytes
+    failure: str = ""
+
+
+def run_touch(seed: int, index: int) -> Done:
+    """Do one touch with the sensors of this process."""
+    plan: _Plan = _worker["plan"]
+    touch = draw_touch(seed, index, plan.objects)
+    try:
+        episode = touch_episode(_worker["rigs"], touch, plan.mode, seed, index)
+    except PalpateError as error:
+        empty = Episode(index=index, seed=seed, task="touch", groups=_groups(touch))
+        return Done(index=index, payload=encode_episode(empty), failure=f"{touch.thing.shape.text}: {error}")
+    return Done(index=index, payload=encode_episode(episode))
+
+
+def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int, index: int) -> Episode:
+    """Touch one object with every sensor in turn and return what was recorded.
+
+    Args:
+        rigs: the sensors.
+        touch: what is touched, where, how deep.
+        mode: `fine` or `coarse`.
+        seed: of the data set.
+        index: number of the touch.
+
+    Raises:
+        PalpateError: a contact that cannot be solved.
+    """
+    touch = replace(touch, depth=bearable_depth(rigs, touch))
+    pause = 1.2 / min(rig.model.rate_hz for rig in rigs)
+    recorder = Recorder()
+    motions: list[Motion] = []
+    truth = _truth(touch)
+    for rig in rigs:
+        rng = generator(seed, 3, index, zlib.crc32(rig.model.name.encode()))
+        motion = draw_path(touch, mode, rng, pause=pause)
+        motions.append(motion)
+        peak = _record(recorder, rig, touch, motion, rng)
+        truth |= {f"force.{rig.model.name}": peak, f"young.{rig.model.name}": rig.model.pad.young}
+    _record_motion(recorder, [rig.model.name for rig in rigs], motions, mode)
+    for name, time in zip(("contact", "hold", "release", "free"), motions[0].times, strict=False):
+        recorder.mark(name, time)
+    return Episode(
+        index=index,
+        seed=seed,
+        task="touch",
+        groups=_groups(touch),
+        streams=recorder.streams(),
+        events=recorder.events(),
+        arrays={"spot": np.array([touch.thing.pose.x, touch.thing.pose.y, touch.thing.pose.yaw])},
+        truth=truth,
+    )
+
+
+def bearable_depth(rigs: Sequence[PressRig], touch: Touch) -> float:
+    """Return the touch's depth, or less, such that no gel is pressed too deep or too hard [m]."""
+    depth = min([touch.depth, *(DEEPEST * rig.depth_limit for rig in rigs)])
+    for rig in rigs:
+        limit = min(FORCE_LIMIT, 0.5 * rig.model.max_force)
+        meeting = rig.meet(touch.thing)
+        if meeting.press(Step(depth=depth), guard=False).force[2] > limit:
+            meeting.release()
+            depth = min(depth, float(meeting.press(Step(force=limit)).approach))
+    return depth
+
+
+def _record(recorder: Recorder, rig: PressRig, touch: Touch, motion: Motion, rng: np.random.Generator) -> float:
+    """Record one sensor's stream on its own clock; return its largest normal force [N]."""
+    rate, name = rig.model.rate_hz, rig.model.name
+    times = np.arange(rng.uniform(0, 1 / rate), motion.times[-1], 1 / rate)
+    rig.unit.begin_episode(rng)
+    recorder.declare(
+        StreamSpec(
+            name=f"press.force.{name}",
+            kind="series",
+            shape=(3,),
+            dtype="float32",
+            rate_hz=rate,
+            unit="N",
+            frame="gel",
+            names=("x", "y", "z"),
+        )
+    )
+    peak = 0.0
+    for time, contact in zip(times, _contacts(rig, touch, motion, times), strict=True):
+        force = np.zeros(3) if contact is None else contact.force
+        peak = max(peak, float(force[2]))
+        recorder.add(f"press.force.{name}", float(time), force)
+        for spec, value in _samples(rig, rig.unit.sense(contact, rng)):
+            recorder.declare(spec)
+            recorder.add(spec.name, float(time), value)
+    return peak
+
+
+def _contacts(rig: PressRig, touch: Touch, motion: Motion, times: np.ndarray) -> Iterator[AnyContact | None]:
+    """Yield the state of the gel at each time, each going on from the one before; None without contact."""
+    meeting = rig.meet(replace(touch.thing, pose=motion.pose))
+    last = np.zeros(4)
+    contact: AnyContact | None = None
+    for state in motion.at(times):
+        if state[0] <= 0:
+            meeting.release()
+            contact = None
+        elif contact is None or (state != last).any():  # what is held still does not change
+            step = state - last
+            contact = meeting.press(Step(depth=float(state[0]), shift=(float(step[1]), float(step[2])), twist=float(step[3])))
+        last = state
+        yield contact
+
+
+def _samples(rig: PressRig, reading: Reading) -> Iterator[tuple[StreamSpec, np.ndarray]]:
+    """Yield the streams of one reading: pictures, markers, and what else a sensor gives as numbers."""
+    name, rate = rig.model.name, rig.model.rate_hz
+    frame = reading.frame(0.0)
+    if frame.image is not None:
+        shape = frame.image.shape
+        yield StreamSpec(name=f"touch.{name}", kind="touch", shape=shape, dtype="uint8", rate_hz=rate, frame="gel"), frame.image
+    if frame.taxels is not None:
+        unit = "m,N" if reading.taxels is None and reading.displacement is not None else "N"
+        values = frame.taxels
+        yield _numbers(f"taxels.{name}", values, rate, unit), values
+    if reading.markers is not None and frame.image is not None:
+        values = reading.markers.astype(np.float32)
+        yield _numbers(f"markers.{name}", values, rate, "px"), values
+
+
+def _numbers(name: str, values: np.ndarray, rate: float, unit: str) -> StreamSpec:
+    return StreamSpec(name=name, kind="taxels", shape=values.shape, dtype="float32", rate_hz=rate, unit=unit, frame="gel")
+
+
+def _record_motion(recorder: Recorder, names: Sequence[str], motions: Sequence[Motion], mode: Mode) -> None:
+    """Record what stand or hand did, a column for each sensor."""
+    times = np.arange(0.0, max(motion.times[-1] for motion in motions), 1 / CLOCK_HZ)
+    states = np.stack([motion.at(times) for motion in motions], axis=1)
+    streams = {"press.depth": (0, "m")}
+    if mode == "coarse":
+        streams |= {"press.slide.x": (1, "m"), "press.slide.y": (2, "m"), "press.twist": (3, "rad")}
+    for name, (column, unit) in streams.items():
+        recorder.declare(
+            StreamSpec(
+                name=name,
+                kind="series",
+                shape=(len(names),),
+                dtype="float32",
+                rate_hz=CLOCK_HZ,
+                unit=unit,
+                frame="gel",
+                names=tuple(names),
+            )
+        )
+        for time, row in zip(times, states[:, :, column], strict=True):
+            recorder.add(name, float(time), row)
+
+
+def _groups(touch: Touch) -> dict[str, str]:
+    return {"object": touch.object_name, "material": touch.thing.material.name, "shape": touch.thing.shape.name}
+
+
+def _truth(touch: Touch) -> dict[str, float]:
+    """Return the object's properties; a rigid one has no Young's modulus."""
+    thing, material = touch.thing, touch.thing.material
+    out = {"rigid": float(material.young is None), "poisson": material.poisson, "friction": material.friction}
+    out |= {} if material.young is None else {"young": material.young}
+    out |= {"roughness": material.roughness, "hurst": material.hurst, "depth": touch.depth, "speed": touch.speed}
+    out |= {"spot.x": thing.pose.x, "spot.y": thing.pose.y, "spot.yaw": thing.pose.yaw}
+    return out | {f"shape.{name}": value for name, value in thing.shape.numbers.items()}
+
+
+def _pool(workers: int, plan: _Plan) -> ProcessPoolExecutor | None:
+    """Return a pool; with one worker None, and this process becomes the worker."""
+    if workers < 1:
+        raise PalpateError(f"--workers {workers}: at least 1 is needed")
+    if workers == 1:
+        handler = signal.getsignal(signal.SIGINT)
+        start_worker(plan)
+        signal.signal(signal.SIGINT, handler)
+        return None
+    return ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn"), initializer=start_worker, initargs=(plan,))
+
+
+def _run(seed: int, indices: range, pool: ProcessPoolExecutor | None) -> Iterator[Done]:
+    if pool is None:
+        yield from (run_touch(seed, index) for index in indices)
+        return
+    try:
+        yield from pool.map(run_touch, [seed] * len(indices), indices)
+    except BrokenProcessPool as error:
+        raise PalpateError(
+            "a worker process died (killed, or out of memory); finished touches are on disk. "
+            "Run the same command with --resume, with fewer --workers if memory is short"
+        ) from error
+
+
+def _optics_files(given: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+    out = []
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals or not Path(file).is_file():
+            raise PalpateError(f"--optics {text!r}: give SENSOR=FILE, a file that `palpate calibrate touch` wrote")
+        out.append((name, Path(file)))
+    return tuple(out)
+
+
+def collect_touch(config: TouchConfig) -> Path:
+    """Collect the touches that are still missing; return the folder of the data set.
+
+    Raises:
+        PalpateError: unknown sensors, counts below 1, a folder with other data, a worker that died, a full disk.
+    """
+    if config.touches < 1 or config.objects < 1:
+        raise PalpateError(f"--touches {config.touches}, --objects {config.objects}: at least 1 of each is needed")
+    if config.picture and config.picture < 16:
+        raise PalpateError(f"--picture {config.picture}: give 16 pixels or more, or 0 for the sensor's own size")
+    plan = _Plan(
+        sensors=tuple(config.sensors),
+        optics=_optics_files(config.optics),
+        mode=config.mode,
+        objects=config.objects,
+        picture=config.picture,
+        unit=config.unit,
+    )
+    models = [rig.model for rig in _rigs(plan)]  # a wrong name is found before the folder is made
+    about = {
+        "recipe": "touch",
+        "mode": config.mode,
+        "seed": config.seed,
+        "objects": config.objects,
+        "picture": config.picture,
+        "unit": config.unit,
+        "sensors": [model.name for model in models],
+        "optics": {name: file.name for name, file in plan.optics},
+    }
+    with EpisodeWriter.create(config.out, task="touch", config=about, resume=config.resume) as writer:
+        start = writer.next_index
+        pool = _pool(config.workers, plan)
+        try:
+            whole = max(config.touches, start)
+            with tqdm(total=whole, initial=start, unit="touch", desc="touch", file=sys.stderr, mininterval=0.5) as bar:
+                for done in _run(config.seed, range(start, config.touches), pool):
+                    writer.write(done.payload, done.index)
+                    if done.failure:
+                        bar.write(f"touch {done.index}: {done.failure}", file=sys.stderr)
+                    bar.update()
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+    return config.out
