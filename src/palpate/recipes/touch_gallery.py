@@ -13,7 +13,7 @@ from palpate.recipes.touch_press import COARSE, Pressed, PressRig, Step, find_se
 from palpate.sensors.touch.materials import get_material
 from palpate.sensors.touch.shapes import Thing, parse_shape
 
-SENSORS = ("digit", "gelsight-mini", "gelsight-mini-markers", "gelslim", "9dtact", "tac3d", "biotac-sp")
+SENSORS = ("digit", "gelsight-2017", "gelsight-mini", "gelslim", "9dtact", "tac3d", "biotac-sp")
 """Sensors of the gallery."""
 
 THINGS = (
