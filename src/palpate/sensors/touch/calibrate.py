@@ -57,7 +57,7 @@ class FitReport:
     in_sample: PressScore
     """On the fitted presses themselves: no measure of quality."""
     held_out: PressScore
-    """Every press drawn from its label by coefficients fitted without its sector of the picture; thickness and penalties were chosen with it."""
+    """Every press drawn from its label by a fit without its sector of the picture; thickness and penalties were chosen with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
