@@ -46,9 +46,9 @@ BALL = {"gelsight": 2.38e-3, "gelsight_mini": 3.0e-3}
 PLAN = {
     "gelsight": FitPlan(thickness=(6e-3,)),
     # Presses in the middle only: how light changes over the picture cannot be known, and is garbage elsewhere if fitted.
-    "gelsight_mini": FitPlan(thickness=(4.5e-3,), place=(OFF,), ridge=(1e-2,)),
+    "gelsight_mini": FitPlan(thickness=(4.5e-3,), place=(OFF,), ridge=(1e-2,), degree=2),
 }
-"""Thickness of the gel as in the catalogue."""
+"""As the optics that come with palpate are fitted."""
 SHAPE = (240, 320)
 
 

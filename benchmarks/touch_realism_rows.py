@@ -92,6 +92,8 @@ def noise_rows(still: dict[str, list[np.ndarray]], sensors: dict[str, Any]) -> l
     """Camera noise of recordings beside what the simulated sensor adds to each frame."""
     rows = []
     for name, clips in still.items():
+        if not clips:
+            continue
         lag = KEY_FRAMES if "PhysiCLeAR" in name else 1
         found = [look.flicker(clip[:LONGEST], lag) for clip in clips[:CLIPS]]
         means = {key: float(np.median([asdict(f)[key] for f in found])) for key in asdict(found[0])}
