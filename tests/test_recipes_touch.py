@@ -121,7 +121,7 @@ def test_a_table_of_pictures_needs_all_its_cells():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sensor": "foo"}, "unknown touch sensor 'foo'; allowed: 9dtact"),
+        ({"sensor": "foo"}, "unknown touch sensor 'foo'; allowed: digit"),
         ({"press": "blob:3mm"}, "unknown shape 'blob'"),
         ({"depth": "1kg"}, "--depth is '1kg'; give a finite number with one of the units"),
         ({"depth": "5mm"}, "more than the gel's thickness"),

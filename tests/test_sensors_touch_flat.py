@@ -289,7 +289,7 @@ def spoiled(value):
     [
         ({"depth": None}, "exactly one"),
         ({"force": 1.0}, "exactly one"),
-        ({"depth": 3 * MM}, "millimetres"),
+        ({"depth": 3 * MM}, "more than the gel's thickness"),
         ({"depth": np.nan}, "finite"),
         ({"depth": [0.1, 0.2]}, "leading axes"),
         ({"depth": None, "force": -1.0}, "does not pull"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from palpate.core.errors import PalpateError, RecordError
 from palpate.sensors.touch import flat, taxels, tip
-from palpate.sensors.touch.catalog import get_sensor, lit
+from palpate.sensors.touch.catalog import SENSORS, get_sensor, lit
 from palpate.sensors.touch.contact import Contact
 from palpate.sensors.touch.files import read_sensor
 from palpate.sensors.touch.model import SensorModel, Shader
@@ -37,11 +37,17 @@ def find_sensor(name: str) -> SensorModel:
     """Return a known sensor, or the one that a `.toml` or `.json` file describes.
 
     Raises:
-        UnknownNameError: no such sensor.
+        PalpateError: no such sensor.
         DataError: the file cannot be read as a description.
     """
     path = Path(name)
-    return read_sensor(path) if path.suffix in (".toml", ".json") else get_sensor(name)
+    if path.suffix in (".toml", ".json"):
+        return read_sensor(path)
+    if name not in SENSORS:
+        raise PalpateError(
+            f"unknown touch sensor {name!r}; allowed: {', '.join(SENSORS)}, or a .json or .toml file that describes one"
+        )
+    return get_sensor(name)
 
 
 def resized(model: SensorModel, longest: int | None) -> SensorModel:
@@ -77,7 +83,8 @@ def optics_for(model: SensorModel, file: Path | None = None) -> tuple[Shader | N
             )
         return fitted.resized(model.picture_shape), ""
     if model.optics is not None:
-        return model.optics, ""
+        reason = model.estimates.get("optics", "")
+        return model.optics, f"optics: {reason}" if reason else ""
     return lit(model).optics, _GUESSED
 
 
@@ -135,7 +142,7 @@ class PressRig:
 
     def estimates(self, thing: Thing) -> list[str]:
         """Return what about a press is a guess: figures of the sensor, its optics, its layout, the material."""
-        out = [f"{name}: {reason}" for name, reason in self.model.estimates.items()]
+        out = [f"{name}: {reason}" for name, reason in self.model.estimates.items() if name != "optics"]
         out += [self.guess] if self.guess else []
         out += [f"taxels: {self.layout.estimate}"] if self.layout is not None and self.layout.estimate else []
         out.append(f"material {thing.material.name}: {thing.material.origin}")

@@ -126,7 +126,9 @@ def _loads(
     if depth is not None:
         depths = _spread("depth", depth, lead)
         if (depths > most).any():
-            raise RecordError(f"depth {depths.max():g} m is more than the gel's thickness, {most:g} m; is it in millimetres?")
+            raise RecordError(
+                f"depth {depths.max() * 1e3:g} mm is more than the gel's thickness, {most * 1e3:g} mm; press less deep (Python: metres)"
+            )
         return list(depths.ravel().tolist()), nothing
     forces = _spread("force", 0.0 if force is None else force, lead)
     if (forces < 0).any():

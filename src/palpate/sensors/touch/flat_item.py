@@ -123,8 +123,8 @@ class Pressing:
         sunk, drift = self._surface(held)
         if sunk.max() > self.pad.thickness:
             raise RecordError(
-                f"{'the depth' if given.force is None else f'force {given.force:g} N'} sinks the surface {sunk.max():g} m into a gel of "
-                f"thickness {self.pad.thickness:g} m; press less or take a stiffer gel"
+                f"{'the depth' if given.force is None else f'force {given.force:g} N'} sinks the surface {sunk.max() * 1e3:.2f} mm into "
+                f"a gel of thickness {self.pad.thickness * 1e3:g} mm; press less or take a stiffer gel"
             )
         return Result(pressure=pressure, shear=shear, sunk=sunk, drift=drift, approach=approach, memory=memory)
 
