@@ -2,10 +2,10 @@
 
     python benchmarks/touch.py [--repeats 15] [--also-from DIR] [--out benchmarks/results/touch.json]
 
-Everything runs on one thread; numbers are medians of CPU time, calls of the subjects take turns. Contact is solved on 60 x 80 cells in
-float32.
-Beside it taxim 1.4.1 (torch or jax) and TACTO where they can be imported; --also-from names a folder with packages that are looked
-for last, for example of `pip install --target DIR jax`. Read as ratios within one run.
+Everything runs on one core; numbers are medians of CPU time and calls of the subjects take turns. Contact is solved on 60 x 80 cells in
+float32. Beside it taxim 1.4.1 (torch or jax) and TACTO where they can be imported, loaded only when palpate has been timed, for their
+threads would count. --also-from names a folder with packages that are looked for last, for example of `pip install --target DIR jax`.
+Read as ratios within one run.
 """
 
 import os
@@ -181,6 +181,15 @@ def tacto(skipped: dict[str, str]) -> None:
     )
 
 
+def measure(subjects: list[Subject], repeats: dict[int, int]) -> None:
+    for count, times in repeats.items():
+        for subject in subjects:
+            subject.calls[count]()  # compile and warm up
+        for _ in range(times):
+            for subject in subjects:
+                subject.once(count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
@@ -190,20 +199,17 @@ def main() -> None:
     if options.also_from:
         sys.path.append(str(options.also_from))
     cv2.setNumThreads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     skipped: dict[str, str] = {}
     digit = seen_by(DIGIT, DIGIT.optics, DIGIT.pad.thickness) if isinstance(DIGIT.optics, Optics) else DIGIT
     subjects = ours(fitted_gelsight(), "gelsight-2017, fitted", CELLS, True) + ours(digit, "digit, lamps", CELLS[::-1], True)
-    subjects += taxim("jax", skipped) + taxim("torch", skipped)
-    tacto(skipped)
     load = os.getloadavg()[0]
-    for count in BATCHES:
-        for subject in subjects:
-            subject.calls[count]()  # compile and warm up
-        for repeat in range(options.repeats):
-            for subject in subjects:
-                if "taxim" not in subject.name or count == 1 or repeat < 5:
-                    subject.once(count)
-    rows = [subject.row() for subject in subjects]
+    measure(subjects, dict.fromkeys(BATCHES, options.repeats))
+    others = taxim("jax", skipped) + taxim("torch", skipped)
+    tacto(skipped)
+    measure(others, {1: options.repeats, 32: min(options.repeats, 5)})
+    rows = [subject.row() for subject in subjects + others]
     print(f"{'CPU ms a frame':52}{'batch 1':>10}{'batch 32':>10}{'wall 1':>10}{'wall 32':>10}")
     for row in rows:
         keys = (*(f"cpu_ms_batch_{b}" for b in BATCHES), *(f"wall_ms_batch_{b}" for b in BATCHES))

@@ -20,6 +20,8 @@ KEY_FRAMES = 12
 LEAST = 15.0
 """A clip whose most changed part changes by less shows no press [grey levels]."""
 WEDGE_CORNERS = "config_100.csv"
+WEDGE_GEL = slice(140, 340), slice(90, 390)
+"""Rows and columns that show gel in a Wedge's picture before it is warped, which would smooth its noise."""
 CUT = 25
 
 
@@ -80,9 +82,8 @@ def first_run(still: np.ndarray) -> slice:
 def recordings(clips: list[tuple[Path, str]], lag: int, corners: Path | None = None) -> Recordings:
     presses, still, skipped = [], [], 0
     for path, group in clips:
-        frames = read_video(path)
-        if corners is not None:
-            frames = np.stack([warped(f, corners) for f in frames])
+        recorded = read_video(path)
+        frames = recorded if corners is None else np.stack([warped(f, corners) for f in recorded])
         try:
             rest, calm = background(frames)
         except DataError:
@@ -90,7 +91,7 @@ def recordings(clips: list[tuple[Path, str]], lag: int, corners: Path | None = N
             continue
         run = first_run(calm)
         if run.stop - run.start > lag + 1:
-            still.append(frames[run])
+            still.append(recorded[run] if corners is None else recorded[run][:, WEDGE_GEL[0], WEDGE_GEL[1]])
         best, change = strongest(frames, rest)
         if change < LEAST:
             skipped += 1

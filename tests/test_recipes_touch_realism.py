@@ -174,7 +174,7 @@ def test_an_estimator_learns_from_simulated_balls_and_finds_others(unit, ball):
         for x, y, r in zip(*(rng.uniform(*b, 10) for b in ((50, 110), (45, 75), (8, 14))), strict=True)
     ]
     scenes = trip.simulate(unit, [trip.ball_press(ball, c, unit.model, SHAPE) for c in circles], rng, "none")[1]
-    net = trip.learn(scenes[:7], rng, steps=400)
+    net = trip.learn(scenes[:7], rng, steps=300, batch=512)
     errors = trip.try_on_balls(net, np.stack([s.change for s in scenes[7:]]), ball, circles[7:])
     assert errors.presses == 3
     assert errors.slope_deg < 0.5 * errors.flat_deg
