@@ -254,12 +254,13 @@ class EpisodeReader:
                     raise
                 self.damaged.append(Damage(path=path, trials=trials, reason=str(error)))
                 continue
-            new = [i not in seen for i in table["index"].to_pylist()]
-            self.duplicates += [
-                f"{i} in {path.name}" for i, is_new in zip(table["index"].to_pylist(), new, strict=True) if not is_new
-            ]
-            seen.update(table["index"].to_pylist())
-            tables.append(table.filter(pa.array(new)))
+            indices = table["index"].to_pylist()
+            new = [i not in seen for i in indices]
+            seen.update(indices)
+            if not all(new):
+                self.duplicates += [f"{i} in {path.name}" for i, is_new in zip(indices, new, strict=True) if not is_new]
+                table = table.filter(pa.array(new))
+            tables.append(table)
             places += [(len(self._files), group) for group, is_new in zip(groups, new, strict=True) if is_new]
             self._files.append(_File(path=path, trials=trials, specs=specs))
         return tables, places

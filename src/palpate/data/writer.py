@@ -121,8 +121,9 @@ class EpisodeWriter:
 
     def _merge_old(self) -> None:
         """Merge the oldest full blocks while more than `KEEP_SINGLE` trials are files of their own."""
-        blocks = sorted({index // BLOCK for index in self._single})
-        for block in blocks:
+        if len(self._single) <= KEEP_SINGLE:
+            return
+        for block in sorted({index // BLOCK for index in self._single}):
             if len(self._single) <= KEEP_SINGLE:
                 return
             trials = range(block * BLOCK, (block + 1) * BLOCK)

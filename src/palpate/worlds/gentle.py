@@ -172,7 +172,7 @@ class GentleWorld:
         self._rig.reset(self._toy_xy, toy_yaw, self._grasp_pose, OPEN_POSE)
         self._rig.move(0.1)
         self._recorder.mark("initial_grasp", self._now())
-        start = len(self._rig.log.times)
+        start = self._rig.log.rows
         self._rig.listening = True
         self._rig.move(1.0, joints=INITIAL_POSE)
         self._rig.move(SOUND_SECONDS["sound.initial"] - 1.0)
@@ -190,7 +190,7 @@ class GentleWorld:
         target = self._grasp_pose + [cos * dx - sin * dy, sin * dx + cos * dy, dz, dyaw]
         target[2] = max(target[2], TIP_DEPTH + TABLE_CLEARANCE)
         sent = np.array([dx, dy, target[2] - self._grasp_pose[2], dyaw, *action.joints])
-        start = len(rig.log.times)
+        start = rig.log.rows
         rig.listening = True
         self._recorder.mark("regrasp", self._now())
         rig.move(0.5, target)

@@ -26,6 +26,9 @@ TICK = 4
 """Physics steps per control tick: the position targets change at 100 Hz."""
 CONTROL_PERIOD = TIMESTEP * TICK
 
+_TICKS = 1024
+"""Room of a new log; a trial with one regrasp has about 950 ticks."""
+
 CLOSING_YAW = np.pi / 2
 """At yaw 0 the hand closes along world y, across the line of sight of the camera."""
 
@@ -56,15 +59,33 @@ def scene_xml(toy: Toy, lying: bool) -> tuple[str, float]:
 class Log:
     """State of every control tick, kept raw; `Rig.logged` turns it into what sensors need (a tick comes a thousand times a trial)."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: mujoco.MjModel) -> None:
         """Start empty."""
-        self.times: list[float] = []
-        self.qpos: list[np.ndarray] = []
-        self.qvel: list[np.ndarray] = []
-        self.torque: list[np.ndarray] = []
-        self.target: list[np.ndarray] = []
-        self.collision: list[float] = []
+        self.rows = 0
+        self.time = np.empty(_TICKS)
+        self.qpos = np.empty((_TICKS, model.nq))
+        self.qvel = np.empty((_TICKS, model.nv))
+        self.torque = np.empty((_TICKS, model.nv))
+        self.target = np.empty((_TICKS, 16))
+        self.collision = np.empty(_TICKS)
         """Force of pads on the table and on each other [N]; only while the microphone records, else 0."""
+
+    def reserve(self, more: int) -> None:
+        """Make room for `more` ticks."""
+        while self.rows + more > len(self.time):
+            for name in ("time", "qpos", "qvel", "torque", "target", "collision"):
+                array = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.empty_like(array)]))
+
+    def repeat_last(self, times: int) -> None:
+        """Append the last tick `times` more, at later times and without collision."""
+        self.reserve(times)
+        last, rows = self.rows - 1, slice(self.rows, self.rows + times)
+        for array in (self.qpos, self.qvel, self.torque, self.target):
+            array[rows] = array[last]
+        self.time[rows] = self.time[last] + CONTROL_PERIOD * np.arange(1, times + 1)
+        self.collision[rows] = 0.0
+        self.rows += times
 
 
 class Rig:
@@ -91,7 +112,7 @@ class Rig:
         self._hand_dof = [int(m.joint(n).dofadr[0]) for n in names]
         self.active = np.array(ACTIVE)
         self._force = np.zeros(6)
-        self.log = Log()
+        self.log = Log(m)
         self.listening = False
         self._stage_target, self._joint_target = np.zeros(4), np.zeros(16)
 
@@ -103,7 +124,7 @@ class Rig:
     def reset(self, toy_xy: np.ndarray, toy_yaw: float, stage: np.ndarray, joints: np.ndarray) -> None:
         """Put the toy on the table and the stage and hand where they are commanded."""
         mujoco.mj_resetData(self.model, self.data)
-        self.log = Log()
+        self.log.rows = 0
         self.listening = False
         q = self.data.qpos
         half = toy_yaw / 2
@@ -127,11 +148,19 @@ class Rig:
         targets = joints_from + (joints_to - joints_from) * share
         commands = np.concatenate([stage_from + (stage_to - stage_from) * share, targets[:, self.active]], axis=1)
         commands[:, 3] += CLOSING_YAW
-        ctrl, step, model, data = self.data.ctrl, mujoco.mj_step, self.model, self.data
-        for command, target in zip(commands, targets, strict=True):
+        log, step, model, data = self.log, mujoco.mj_step, self.model, self.data
+        log.reserve(n)
+        ctrl, qpos, qvel, torque = data.ctrl, data.qpos, data.qvel, data.qfrc_actuator
+        log.target[log.rows : log.rows + n] = targets
+        for row, command in enumerate(commands, log.rows):
             ctrl[:] = command
             step(model, data, TICK)
-            self._record(target)
+            log.time[row] = data.time
+            log.qpos[row] = qpos
+            log.qvel[row] = qvel
+            log.torque[row] = torque
+            log.collision[row] = self.collision_force() if self.listening else 0.0
+        log.rows += n
         self._stage_target, self._joint_target = stage_to, joints_to
         # MuJoCo resets the state when it meets NaN and goes on; only the counters of its warnings tell.
         if any(self.data.warning[kind].number for kind in _INVALID):
@@ -143,49 +172,36 @@ class Rig:
     def hold(self, seconds: float, floor: float) -> None:
         """Hold still for `seconds`. Once the toy rests below `floor` [m] with no pad touching it, the last tick is repeated."""
         n, log = round(seconds / CONTROL_PERIOD), self.log
-        start = len(log.times)
-        while (done := len(log.times) - start) < n:
+        start = log.rows
+        while (done := log.rows - start) < n:
             self.move(min(0.2, (n - done) * CONTROL_PERIOD))
             lost = self.toy_pose()[2, 3] < floor and not self.pad_forces().any()
             if lost and float(np.abs(self.data.qvel).max()) < 0.02:
                 break
-        missing = n - (len(log.times) - start)
-        log.times.extend((log.times[-1] + CONTROL_PERIOD * np.arange(1, missing + 1)).tolist())
-        for rows in (log.qpos, log.qvel, log.torque, log.target):
-            rows.extend(rows[-1:] * missing)
-        log.collision.extend([0.0] * missing)
-        self.data.time = log.times[-1]
-
-    def _record(self, joint_target: np.ndarray) -> None:
-        log, data = self.log, self.data
-        log.times.append(data.time)
-        log.qpos.append(data.qpos.copy())
-        log.qvel.append(data.qvel.copy())
-        log.torque.append(data.qfrc_actuator.copy())
-        log.target.append(joint_target)
-        log.collision.append(self.collision_force() if self.listening else 0.0)
+        log.repeat_last(n - (log.rows - start))
+        self.data.time = log.time[log.rows - 1]
 
     def logged(self, start: int = 0) -> dict[str, np.ndarray]:
-        """Return the log from row `start` on.
+        """Return the log from row `start` on; a negative one counts from the end.
 
         `joint` and `target` (T, 16) [rad]; `joint_speed` (T, 5) [rad/s] and `torque` (T, 5) [N m] of the active joints; `stage`
         (T, 4) [m, rad] and `stage_speed` (T, 4); `stress` (T,) in the toy's stuffing [Pa]; `collision` (T,) [N]; `time` [s].
         """
-        log = self.log
-        qpos, qvel, torque = (np.array(rows[start:]) for rows in (log.qpos, log.qvel, log.torque))
+        log, rows = self.log, slice(*slice(start, None).indices(self.log.rows))
+        qpos, qvel, torque = log.qpos[rows], log.qvel[rows], log.torque[rows]
         joint = np.tile(np.array(FIXED_POSE), (len(qpos), 1))
         joint[:, self.active] = qpos[:, self._hand_qpos]
         squeeze = qpos[:, self._halves].sum(axis=1)
         return {
-            "time": np.array(log.times[start:]),
+            "time": log.time[rows].copy(),
             "joint": joint,
-            "target": np.array(log.target[start:]),
+            "target": log.target[rows].copy(),
             "joint_speed": qvel[:, self._hand_dof],
             "torque": torque[:, self._hand_dof],
             "stage": qpos[:, self._stage_qpos] - [0, 0, 0, CLOSING_YAW],
             "stage_speed": qvel[:, self._stage_dof],
             "stress": np.maximum(squeeze * self.toy.young / (2 * self.toy.half_axes[0]), 0.0),
-            "collision": np.array(log.collision[start:]),
+            "collision": log.collision[rows].copy(),
         }
 
     def stage(self) -> np.ndarray:
