@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 
 from palpate.data.writer import EpisodeWriter
-from palpate.recipes import collection
+from palpate.recipes import collection, gentle_task
 from palpate.sensors.camera import Camera
 from palpate.sensors.microphone import Microphone
 from palpate.sensors.touch.sensor import TouchSensor
-from palpate.worlds.gentle import GentleConfig
 from palpate.worlds.gentle_physics import Rig
 
 PARTS = {
@@ -32,9 +31,9 @@ PARTS = {
     "touch": (TouchSensor, ("frame", "contact", "begin_episode")),
     "touch geometry": (Rig, ("gap",)),
     "sound": (Microphone, ("record",)),
-    "locate": (None, ("locate_object",)),
-    "labels": (None, ("hold_features", "listen")),
-    "encoding": (None, ("encode_episode",)),
+    "locate": (gentle_task, ("locate_object",)),
+    "labels": (gentle_task, ("hold_features", "listen")),
+    "encoding": (collection, ("encode_episode",)),
 }
 
 
@@ -59,9 +58,8 @@ def main() -> None:
 
     for part, (owner, names) in PARTS.items():
         for name in names:
-            target = owner or collection
-            setattr(target, name, timed(part, getattr(target, name)))
-    collection.start_worker(GentleConfig(), collection.random_policy, 1)
+            setattr(owner, name, timed(part, getattr(owner, name)))
+    collection.start_worker(gentle_task.GentleTask(), collection.random_policy, 1)
     collection.run_trial(1, 0, None)
     with tempfile.TemporaryDirectory() as folder, EpisodeWriter.create(Path(folder) / "d", task="gentle") as writer:
         for index in range(trials):

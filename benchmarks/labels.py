@@ -16,6 +16,7 @@ from palpate.data.reader import open_dataset
 from palpate.evaluation.intervals import wilson
 from palpate.perception.loudness import hear
 from palpate.recipes.collection import SUPERVISED, CollectConfig, collect
+from palpate.recipes.gentle_task import GentleTask
 from palpate.sensors.microphone import mix
 
 LEVELS = {"65 dB": 65.0, "75 dB": 75.0, "as recorded": None}
@@ -74,7 +75,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="sounds of each kind to mix each clip into")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = options.data or collect(CollectConfig(out=Path(folder) / "d", trials=options.trials, seed=options.seed))
+        data = options.data or collect(
+            CollectConfig(out=Path(folder) / "d", task=GentleTask(), trials=options.trials, seed=options.seed)
+        )
         reader = open_dataset(data)
         result = {"trials": len(reader), "seed": options.seed, "agreement": agreement(reader)}
         if options.audio:

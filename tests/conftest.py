@@ -20,10 +20,11 @@ def merge_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def gentle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collected data set of 48 trials with 8 toys."""
     from palpate.recipes.collection import CollectConfig, collect
+    from palpate.recipes.gentle_task import GentleTask
     from palpate.worlds.gentle import GentleConfig
 
     folder = tmp_path_factory.mktemp("gentle") / "data"
-    return collect(CollectConfig(out=folder, trials=TRIALS, seed=3, workers=2, world=GentleConfig(n_toys=8)))
+    return collect(CollectConfig(out=folder, trials=TRIALS, seed=3, workers=2, task=GentleTask(world=GentleConfig(n_toys=8))))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,11 @@ import pytest
 from palpate.cli.main import main
 from palpate.core.errors import DataError, PalpateError, SimulationError
 from palpate.data.reader import open_dataset
+from palpate.perception.stability import HoldFeatures
 from palpate.recipes import collection
 from palpate.recipes.collection import CollectConfig, collect
-from palpate.recipes.gentle_labels import as_array, force_proxies, from_array, hold_features
+from palpate.recipes.gentle_labels import force_proxies, hold_features
+from palpate.recipes.gentle_task import GentleTask
 from palpate.worlds.gentle import GentleConfig
 
 pytestmark = pytest.mark.slow
@@ -28,9 +30,9 @@ def test_labels_from_the_sensors_agree_with_the_truth(gentle_data):
 
 
 def test_the_same_seed_gives_the_same_data_whatever_the_number_of_workers(tmp_path):
-    world = GentleConfig(n_toys=4)
+    task = GentleTask(world=GentleConfig(n_toys=4))
     for workers in (1, 2):
-        collect(CollectConfig(out=tmp_path / str(workers), trials=5, seed=8, workers=workers, world=world))
+        collect(CollectConfig(out=tmp_path / str(workers), trials=5, seed=8, workers=workers, task=task))
     one, two = open_dataset(tmp_path / "1"), open_dataset(tmp_path / "2")
     assert len(one) == len(two) == 5
     for a, b in zip(one, two, strict=True):
@@ -42,10 +44,10 @@ def test_the_same_seed_gives_the_same_data_whatever_the_number_of_workers(tmp_pa
 def test_a_resumed_collection_equals_one_that_was_never_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(collection, "SUPERVISED", 4)
     monkeypatch.setattr(collection, "BLOCK", 3)
-    world = GentleConfig(n_toys=4)
-    collect(CollectConfig(out=tmp_path / "whole", trials=8, seed=3, workers=1, world=world))
-    collect(CollectConfig(out=tmp_path / "parts", trials=5, seed=3, workers=1, world=world))
-    collect(CollectConfig(out=tmp_path / "parts", trials=8, seed=3, workers=1, world=world, resume=True))
+    task = GentleTask(world=GentleConfig(n_toys=4))
+    collect(CollectConfig(out=tmp_path / "whole", trials=8, seed=3, workers=1, task=task))
+    collect(CollectConfig(out=tmp_path / "parts", trials=5, seed=3, workers=1, task=task))
+    collect(CollectConfig(out=tmp_path / "parts", trials=8, seed=3, workers=1, task=task, resume=True))
     whole, parts = open_dataset(tmp_path / "whole"), open_dataset(tmp_path / "parts")
     np.testing.assert_array_equal(whole.column("array.stability_probability"), parts.column("array.stability_probability"))
 
@@ -84,7 +86,7 @@ def test_a_trial_whose_simulation_fails_is_reported_and_the_next_one_goes_on(tmp
         return real(world, policy, seed, index, **options)
 
     monkeypatch.setattr(collection, "rollout", broken)
-    collect(CollectConfig(out=tmp_path / "d", trials=3, seed=0, workers=1, world=GentleConfig(n_toys=2)))
+    collect(CollectConfig(out=tmp_path / "d", trials=3, seed=0, workers=1, task=GentleTask(world=GentleConfig(n_toys=2))))
     reader = open_dataset(tmp_path / "d")
     assert reader.indices.tolist() == [0, 1, 2]
     assert np.isnan(reader.column("label.stable")).tolist() == [False, True, False]
@@ -101,18 +103,18 @@ def test_a_killed_worker_ends_in_a_message_and_finished_trials_stay(tmp_path, mo
             os.kill(process.pid, signal.SIGKILL)
         return pool
 
-    collect(CollectConfig(out=tmp_path / "d", trials=1, workers=1))
+    collect(CollectConfig(out=tmp_path / "d", task=GentleTask(), trials=1, workers=1))
     monkeypatch.setattr(collection, "make_pool", doomed)
     with pytest.raises(PalpateError, match=r"a worker process died.*--resume"):
-        collect(CollectConfig(out=tmp_path / "d", trials=6, workers=2, resume=True))
+        collect(CollectConfig(out=tmp_path / "d", task=GentleTask(), trials=6, workers=2, resume=True))
     assert len(open_dataset(tmp_path / "d")) == 1
 
 
 def test_an_existing_folder_is_not_written_over(gentle_data):
     with pytest.raises(DataError, match=r"--resume"):
-        collect(CollectConfig(out=gentle_data, trials=2))
+        collect(CollectConfig(out=gentle_data, task=GentleTask(), trials=2))
     with pytest.raises(DataError, match="another configuration"):
-        collect(CollectConfig(out=gentle_data, trials=2, seed=99, resume=True))
+        collect(CollectConfig(out=gentle_data, task=GentleTask(), trials=2, seed=99, resume=True))
 
 
 def test_info_prints_streams_rates_and_labels(gentle_data, capsys):
@@ -126,6 +128,6 @@ def test_info_prints_streams_rates_and_labels(gentle_data, capsys):
 def test_hold_features_round_trip_through_an_array_and_forces_are_plausible(gentle_data):
     episode = open_dataset(gentle_data).episode(0)
     features = hold_features(episode)
-    assert from_array(as_array(features)) == features
+    assert HoldFeatures.restore(features.array()) == features
     forces = force_proxies(episode)
     assert 0.02 < forces.displacement < 0.15 and 0.0 <= forces.position_error < 0.08

@@ -43,13 +43,14 @@ def collect(config: commands.CollectGentle) -> None:
     """Run `palpate collect gentle`."""
     from palpate.recipes.collection import CollectConfig
     from palpate.recipes.collection import collect as run
+    from palpate.recipes.gentle_task import GentleTask
     from palpate.worlds.gentle import GentleConfig
 
-    world = GentleConfig(n_toys=config.toys, pose=config.pose)
+    task = GentleTask(world=GentleConfig(n_toys=config.toys, pose=config.pose))
     started = time.perf_counter()
     folder = run(
         CollectConfig(
-            out=config.out, trials=config.trials, seed=config.seed, workers=config.workers, resume=config.resume, world=world
+            out=config.out, trials=config.trials, seed=config.seed, workers=config.workers, resume=config.resume, task=task
         )
     )
     _say(_summary(folder))

@@ -10,6 +10,7 @@ class ActionSpace:
     """A box of motions and active joints around a fixed hand pose.
 
     The full action vector is (4 + J,): dx, dy, dz [m], dyaw [rad] in the hand's yaw frame, then J absolute joint targets [rad].
+    A gripper under force control has one "joint", whose target is its force [N].
     The *free* coordinates are the four motions and the active joints, scaled to [-1, 1].
     """
 

@@ -70,16 +70,18 @@ class Observation:
     """(J,) measured hand joint angles [rad]."""
     hand_pose: np.ndarray | None = None
     """(4,) x, y, z [m] and yaw [rad] of the end effector, world frame."""
+    grip_force: float | None = None
+    """Commanded force of the present grasp [N]; None if the gripper is open or not controlled by force."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraspAction:
-    """A regrasp: a motion relative to the present end-effector pose, and absolute joint targets."""
+    """A regrasp: a motion relative to the present end-effector pose, and an absolute command to the fingers."""
 
     motion: np.ndarray
     """(4,) dx, dy, dz [m] in the hand's yaw frame, and dyaw [rad]."""
     joints: np.ndarray
-    """(J,) absolute joint targets [rad]."""
+    """(J,) absolute targets of the fingers: joint angles [rad], or for a gripper under force control its one force [N]."""
 
     def vector(self) -> np.ndarray:
         """Return (4 + J,) float64: motion, then joints. Inverse of `from_vector`."""

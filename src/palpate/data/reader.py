@@ -15,6 +15,7 @@ from palpate.core.errors import DataError, UnknownNameError
 from palpate.core.records import Episode, StreamSpec
 from palpate.data.codecs import ENCODED
 from palpate.data.layout import BLOCK, SCHEMA_VERSION, Head, as_ranges, merge_specs, numbered
+from palpate.data.review import corrections
 from palpate.data.shards import naming, open_file
 from palpate.data.table import file_specs, is_light, row_to_episode
 
@@ -75,6 +76,7 @@ class EpisodeReader:
         order = np.argsort(light["index"].to_numpy(), kind="stable") if light is not None else np.zeros(0, np.int64)
         self._light = light.take(pa.array(order)).combine_chunks() if light is not None else None
         self._places = [places[i] for i in order]
+        self._said = corrections(self.root)
 
     def __len__(self) -> int:
         """Return the number of trials."""
@@ -128,7 +130,9 @@ class EpisodeReader:
             episode = row_to_episode(self._row(position, wanted), entry.specs, wanted)
         # A label that another trial of the set has and this one has not is not known here; so it is whatever the file.
         names = (c.removeprefix("label.") for c in self.names if c.startswith("label."))
-        return episode.with_labels({name: episode.labels.get(name) for name in names})
+        labels = {name: episode.labels.get(name) for name in names}
+        said = {name: value for (trial, name), value in self._said.items() if trial == episode.index}
+        return episode.with_labels(labels | said)
 
     def encoded(self, position: int, stream: str) -> tuple[np.ndarray, list[bytes]] | None:
         """Return times (T,) [s] and samples of an image or sound stream as they lie on disk; None if the trial lacks it.
@@ -164,10 +168,16 @@ class EpisodeReader:
         if name in ("index", "seed"):
             return column.to_numpy()
         if name.startswith(("label.", "truth.")):
-            return column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+            values = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+            return self._corrected(name.removeprefix("label."), values) if name.startswith("label.") else values
         if name.startswith("array."):
             return _stack(name, column.to_pylist())
         return np.array(column.to_pylist(), object)
+
+    def _corrected(self, label: str, values: np.ndarray) -> np.ndarray:
+        """Return a label (N,) with the word of persons in the place of the labeller's."""
+        said = {trial: np.nan if value is None else value for (trial, name), value in self._said.items() if name == label}
+        return np.array([said.get(int(i), v) for i, v in zip(self.indices, values, strict=True)]) if said else values
 
     def present(self, stream: str) -> np.ndarray:
         """Return (N,) bool: whether each trial has the stream."""

@@ -11,7 +11,7 @@ regression gets saturating functions of them and their product.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,18 @@ from palpate.core.errors import RecordError
 
 _GAP_SCALE, _ERROR_SCALE = 0.015, 0.0015
 """Where gap and error count half [m]. A finger is as thick as the first; errors of free fingers are below the second."""
+
+
+class Evidence(Protocol):
+    """What was sensed at the end of a trial that tells whether the object is still held."""
+
+    def vector(self) -> np.ndarray:
+        """Return the regression's inputs (D,)."""
+        ...
+
+    def array(self) -> np.ndarray:
+        """Return everything as numbers (M,), to be kept with the trial."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,18 @@ class HoldFeatures:
         open_share = self.gap_m**2 / (self.gap_m**2 + _GAP_SCALE**2)
         before, after = (np.array(e) / (np.array(e) + _ERROR_SCALE) for e in (self.error_lift_m, self.error_hold_m))
         return open_share * np.array([after.min(), after.mean(), (after - before).mean()])
+
+    def array(self) -> np.ndarray:
+        """Return (1 + 2 F,): gap, errors before the lift, errors at the end of the hold [m]."""
+        return np.array([self.gap_m, *self.error_lift_m, *self.error_hold_m])
+
+    @classmethod
+    def restore(cls, values: np.ndarray) -> "HoldFeatures":
+        """Invert `array`."""
+        n = (len(values) - 1) // 2
+        return cls(
+            gap_m=float(values[0]), error_lift_m=tuple(values[1 : 1 + n].tolist()), error_hold_m=tuple(values[1 + n :].tolist())
+        )
 
 
 class StabilityLabel(NamedTuple):
@@ -140,27 +164,27 @@ class StabilityLabeller:
         """Whether supervised trials of both kinds are known."""
         return len(set(self._answers)) == 2
 
-    def supervise(self, features: HoldFeatures, stable: bool) -> None:
+    def supervise(self, evidence: Evidence, stable: bool) -> None:
         """Add a trial that a person judged: one of the first, or a reviewed ambiguous one. Refits."""
-        self._inputs.append(features.vector())
+        self._inputs.append(evidence.vector())
         self._answers.append(bool(stable))
         if self.ready:
             self._refit()
 
-    def label(self, features: HoldFeatures) -> StabilityLabel:
+    def label(self, evidence: Evidence) -> StabilityLabel:
         """Judge a trial.
 
         Raises:
             RecordError: no supervised trial of one of the two kinds yet.
         """
-        probability = float(self._probability(features.vector()[None])[0])
+        probability = float(self._probability(evidence.vector()[None])[0])
         low, high = self.config.ambiguous
         return StabilityLabel(probability > 0.5, probability, low < probability < high)
 
-    def update(self, features: HoldFeatures) -> StabilityLabel:
+    def update(self, evidence: Evidence) -> StabilityLabel:
         """Judge a trial and learn from it: every `refit_every` trials the regression is refitted with the confident ones."""
-        label = self.label(features)
-        self._own.append(features.vector())
+        label = self.label(evidence)
+        self._own.append(evidence.vector())
         self._since_refit += 1
         if self._since_refit >= self.config.refit_every:
             self._refit()

@@ -15,6 +15,7 @@ from palpate.evaluation.report_gentle import GentleResults
 from palpate.learning.loop import TrainConfig
 from palpate.recipes.collection import CollectConfig, collect
 from palpate.recipes.gentle_report import gather
+from palpate.recipes.gentle_task import GentleTask
 from palpate.recipes.grasping import GraspConfig, grasp
 from palpate.recipes.outcome import OutcomeConfig, model_name, train_outcome
 from palpate.recipes.outcome_data import FeatureSettings, fingers, image_features, read_rows
@@ -73,7 +74,8 @@ def run_demo(config: DemoConfig, tell: Callable[[str], None]) -> tuple[GentleRes
         clock = perf_counter()
 
     tell(f"1/4 collecting {config.trials} trials")
-    collect(CollectConfig(out=data, trials=config.trials, seed=config.seed, workers=config.workers, resume=config.resume))
+    settings = {"trials": config.trials, "seed": config.seed, "workers": config.workers, "resume": config.resume}
+    collect(CollectConfig(out=data, task=GentleTask(), **settings))
     lap("collected")
     tell("2/4 image features, then four models with cross-validation")
     reader = open_dataset(data)

@@ -45,19 +45,6 @@ def hold_features(episode: Episode) -> HoldFeatures:
     return HoldFeatures(gap_m=max(gap, 0.0), error_lift_m=errors["before_lift"], error_hold_m=errors["hold_end"])
 
 
-def as_array(features: HoldFeatures) -> np.ndarray:
-    """Return (1 + 2 F,) for an episode's arrays: gap, errors before the lift, errors at the end of the hold [m]."""
-    return np.array([features.gap_m, *features.error_lift_m, *features.error_hold_m])
-
-
-def from_array(values: np.ndarray) -> HoldFeatures:
-    """Inverse of `as_array`."""
-    n = (len(values) - 1) // 2
-    return HoldFeatures(
-        gap_m=float(values[0]), error_lift_m=tuple(values[1 : 1 + n].tolist()), error_hold_m=tuple(values[1 + n :].tolist())
-    )
-
-
 def force_proxies(episode: Episode) -> Forces:
     """Return the kinematic force proxies of the regrasp."""
     time = episode.event("before_lift")

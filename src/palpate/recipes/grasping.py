@@ -14,6 +14,7 @@ from palpate.evaluation.inputs import GraspTable
 from palpate.planning.regrasp import RandomPolicy, RegraspPolicy
 from palpate.planning.search import ExhaustiveSearch, SamplingSearch
 from palpate.recipes.collection import CollectConfig, run_trials
+from palpate.recipes.gentle_task import GentleTask
 from palpate.recipes.outcome import OutcomePredictor
 from palpate.worlds.gentle import GentleConfig, GentleWorld
 from palpate.worlds.hand import INITIAL_POSE
@@ -69,7 +70,7 @@ def grasp(config: GraspConfig) -> GraspTable:
         seed=config.seed,
         workers=config.workers,
         resume=config.resume,
-        world=config.world,
+        task=GentleTask(world=config.world),
     )
     run_trials(trials, build, about, max_looks=1 if name == "random" else config.max_looks, name=f"grasp {name}")
     table = grasp_table(config.out, name)

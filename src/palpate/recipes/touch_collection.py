@@ -3,20 +3,14 @@
 One episode is one touch of one object by all sensors. It depends on the seed and its number only, whatever the number of workers.
 """
 
-import multiprocessing as mp
-import signal
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from palpate.core.errors import PalpateError
@@ -28,6 +22,7 @@ from palpate.data.writer import EpisodeWriter
 from palpate.recipes.touch_motion import Mode, Touch, draw_path, draw_touch
 from palpate.recipes.touch_motion import Path as Motion
 from palpate.recipes.touch_press import COARSE, AnyContact, PressRig, Step, find_sensor, resized
+from palpate.recipes.workers import make_pool, prepare_worker, run_in_order
 from palpate.sensors.touch.sensor import Reading
 
 FORCE_LIMIT = 12.0
@@ -74,10 +69,8 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(plan: _Plan) -> None:
-    """Build the sensors once per process, on one thread. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)  # the workers share the cores already
-    threadpool_limits(1)
+    """Build the sensors, once per process."""
+    prepare_worker()
     _worker.update(rigs=_rigs(plan), plan=plan)
 
 
@@ -267,31 +260,6 @@ def _truth(touch: Touch) -> dict[str, float]:
     return out | {f"shape.{name}": value for name, value in thing.shape.numbers.items()}
 
 
-def _pool(workers: int, plan: _Plan) -> ProcessPoolExecutor | None:
-    """Return a pool; with one worker None, and this process becomes the worker."""
-    if workers < 1:
-        raise PalpateError(f"--workers {workers}: at least 1 is needed")
-    if workers == 1:
-        handler = signal.getsignal(signal.SIGINT)
-        start_worker(plan)
-        signal.signal(signal.SIGINT, handler)
-        return None
-    return ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn"), initializer=start_worker, initargs=(plan,))
-
-
-def _run(seed: int, indices: range, pool: ProcessPoolExecutor | None) -> Iterator[Done]:
-    if pool is None:
-        yield from (run_touch(seed, index) for index in indices)
-        return
-    try:
-        yield from pool.map(run_touch, [seed] * len(indices), indices)
-    except BrokenProcessPool as error:
-        raise PalpateError(
-            "a worker process died (killed, or out of memory); finished touches are on disk. "
-            "Run the same command with --resume, with fewer --workers if memory is short"
-        ) from error
-
-
 def _optics_files(given: Sequence[str]) -> tuple[tuple[str, Path], ...]:
     out = []
     for text in given:
@@ -333,11 +301,12 @@ def collect_touch(config: TouchConfig) -> Path:
     }
     with EpisodeWriter.create(config.out, task="touch", config=about, resume=config.resume) as writer:
         start = writer.next_index
-        pool = _pool(config.workers, plan)
+        pool = make_pool(config.workers, start_worker, (plan,))
         try:
             whole = max(config.touches, start)
+            tasks = [(config.seed, index) for index in range(start, config.touches)]
             with tqdm(total=whole, initial=start, unit="touch", desc="touch", file=sys.stderr, mininterval=0.5) as bar:
-                for done in _run(config.seed, range(start, config.touches), pool):
+                for done in run_in_order(run_touch, tasks, pool):
                     writer.write(done.payload, done.index)
                     if done.failure:
                         bar.write(f"touch {done.index}: {done.failure}", file=sys.stderr)
