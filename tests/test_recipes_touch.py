@@ -345,5 +345,16 @@ def test_calibration_fits_optics_that_the_press_command_takes(tmp_path, capsys):
     assert "calibrate digit itself" in capsys.readouterr().err
     assert main([*words, "--ball", "0.5mm", "--out", str(out)]) == 1
     assert "radius (not diameter)" in capsys.readouterr().err
+    table = folder / "presses.csv"
+    right = table.read_text()
+    rows = [line.split(",") for line in right.splitlines()]
+    shifted = [rows[0], *([name, str(float(x) + 14), y, r] for name, x, y, r in rows[1:])]
+    table.write_text("\n".join(map(",".join, shifted)) + "\n")
+    assert main([*words, "--ball", "3mm", "--out", str(out)]) == 1
+    assert "the labelled centres lie +" in capsys.readouterr().err
+    table.write_text(right)
+    cv2.imwrite(str(folder / "3.png"), rest)
+    assert main([*words, "--ball", "3mm", "--out", str(out)]) == 1
+    assert "press 3.png: no press found" in capsys.readouterr().err
     assert main(["calibrate", "touch", str(folder), "--sensor", "tac3d", "--ball", "3mm", "--out", str(out)]) == 1
     assert "gives no picture" in capsys.readouterr().err

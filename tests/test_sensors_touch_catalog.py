@@ -108,7 +108,7 @@ def test_an_unknown_sensor_is_answered_with_the_known_ones():
 
 def test_a_figure_of_unknown_origin_is_refused():
     digit = catalog.get_sensor("digit")
-    with pytest.raises(RecordError, match=r"without a source.*rate_hz"):
+    with pytest.raises(RecordError, match=r"no source or reason for rate_hz"):
         replace(digit, sources={key: value for key, value in digit.sources.items() if key != "rate_hz"})
     with pytest.raises(RecordError, match=r"does not have.*lens"):
         replace(digit, estimates={**digit.estimates, "lens": "a guess at something"})
@@ -122,7 +122,8 @@ def test_a_figure_of_unknown_origin_is_refused():
         ({"read_outs": ("image", "smell")}, "smell"),
         ({"read_outs": ()}, "at least one"),
         ({"read_outs": ("field",)}, "without its constants"),
-        ({"rate_hz": 0.0}, "must be positive"),
+        ({"rate_hz": 0.0}, "must be above 0: rate 0"),
+        ({"name": "a/b"}, "no slash"),
         ({"field_of_view": (0.03, 0.016)}, "larger than the pad"),
         ({"field_of_view": (0.016, 0.019)}, "height comes first"),
     ],
@@ -189,7 +190,7 @@ def described(tmp_path, change):
         (lambda c: c["markers"].update(rows=0), "rows must be a whole number"),
         (lambda c: c.update(read_outs=["smell"]), "read_outs must be a list out of image"),
         (lambda c: c.update(pad=3), "pad must be a table"),
-        (lambda c: c["estimates"].pop("noise"), "without a source.*noise"),
+        (lambda c: c["estimates"].pop("noise"), "no source or reason for noise"),
     ],
 )
 def test_a_wrong_description_is_refused_with_file_and_key(tmp_path, change, words):

@@ -12,7 +12,7 @@ from palpate.sensors.touch.calibrate import fit_optics
 from palpate.sensors.touch.darkness import fit_darkness
 from palpate.sensors.touch.imprint import ball_profile, ball_sunk
 from palpate.sensors.touch.optics import Darkness, Lamps, Optics, Slopes, Spread, load_optics, stencil
-from palpate.sensors.touch.presses import Presses, find_circle, read_ball_presses, taxim_presses
+from palpate.sensors.touch.presses import Presses, check_labels, find_circle, read_ball_presses, taxim_presses
 from palpate.sensors.touch.scores import press_score
 from palpate.sensors.touch.workbench import FitPlan
 
@@ -408,6 +408,12 @@ needs_taxim = pytest.mark.skipif(importlib.util.find_spec("taxim") is None, reas
 def test_real_presses_change_the_picture_inside_their_circles(sensor, count):
     presses = taxim_presses(sensor)
     assert presses.images.shape == (count, 480, 640, 3)
+    check_labels(presses)
+    with pytest.raises(DataError, match="not its diameter"):
+        check_labels(replace(presses, radius_px=2 * presses.radius_px))
+    moved = np.clip(presses.centre_xy + (70.0, 0.0), 0, (639, 479))
+    with pytest.raises(DataError, match="the labelled centres lie"):
+        check_labels(replace(presses, centre_xy=moved))
     y, x = np.ogrid[:480, :640]
     for k in range(0, count, 7):
         distance = np.hypot(x - presses.centre_xy[k, 0], y - presses.centre_xy[k, 1]) / presses.radius_px[k]

@@ -10,7 +10,7 @@ from palpate.core.randomness import generator
 from palpate.evaluation.tables import Table
 from palpate.recipes.touch_press import find_sensor
 from palpate.sensors.touch.calibrate import fit_optics
-from palpate.sensors.touch.presses import read_ball_presses
+from palpate.sensors.touch.presses import check_labels, read_ball_presses
 from palpate.sensors.touch.quantities import quantity
 
 
@@ -34,12 +34,13 @@ def calibrate(images: Path, sensor: str, ball: str, out: Path, seed: int = 0) ->
     if model.picture_shape is None:
         raise PalpateError(f"--sensor {sensor}: it gives no picture, so there are no optics to fit; it gives {model.read_outs}")
     presses = read_ball_presses(images)
+    check_labels(presses)
     shape = presses.rest.shape[:2]
     pitch = (model.field_of_view[0] / shape[0], model.field_of_view[1] / shape[1])
     if abs(pitch[0] / pitch[1] - model.pixel[0] / model.pixel[1]) > 0.05 * model.pixel[0] / model.pixel[1]:
         raise PalpateError(
             f"the pictures are {shape[0]} x {shape[1]} pixels, {model.name} gives {model.picture_shape}: another part of the gel is seen; "
-            "crop them as the sensor does, or describe it in a .toml file with field_of_view_mm and picture_shape"
+            "crop them as the sensor does, or describe it in a file of its own (palpate touch --describe) with field_of_view_mm and picture_shape"
         )
     fit = fit_optics(presses, ball_radius=radius, pitch=pitch, rng=generator(seed, 11))
     out.parent.mkdir(parents=True, exist_ok=True)

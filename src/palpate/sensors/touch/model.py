@@ -65,9 +65,14 @@ class SensorModel:
         stray = sorted(set(named) - set(self.figures()) - {"optics"})  # a description may speak of optics that come later
         both = sorted(set(self.sources) & set(self.estimates))
         if silent or stray or both:
+            found = {
+                "no source or reason for": silent,
+                "sources of figures it does not have:": stray,
+                "both source and estimate:": both,
+            }
+            words = "; ".join(f"{what} {', '.join(names)}" for what, names in found.items() if names)
             raise RecordError(
-                f"sensor {self.name!r}: figures without a source or a reason: {silent}; sources of figures it does not have: {stray}; "
-                f"both source and estimate: {both}. Name each of {list(self.figures())} once, in sources or in estimates"
+                f"sensor {self.name!r}: {words}. Name each of {', '.join(self.figures())} once, in sources or in estimates"
             )
 
     def figures(self) -> tuple[str, ...]:
@@ -110,10 +115,31 @@ def _check_read_outs(model: SensorModel) -> None:
 
 def _check_sizes(model: SensorModel) -> None:
     pad, view = model.pad, model.field_of_view
-    lengths = [pad.height, pad.width, pad.thickness, pad.young, *view, model.rate_hz, model.max_force]
-    if not all(value > 0 for value in lengths):
-        raise RecordError(f"sensor {model.name!r}: sizes, modulus, rate and force must be positive, got {lengths}")
-    if view[0] > pad.height * 1.0001 or view[1] > pad.width * 1.0001:
+    positive = {
+        "pad height": pad.height,
+        "pad width": pad.width,
+        "pad thickness": pad.thickness,
+        "Young's modulus": pad.young,
+        "field of view": min(view),
+        "rate": model.rate_hz,
+        "max force": model.max_force,
+    }
+    wrong = [f"{name} {value:g}" for name, value in positive.items() if not value > 0]
+    if wrong:
+        raise RecordError(f"sensor {model.name!r}: these must be above 0: {', '.join(wrong)} (SI units)")
+    if not -1 < pad.poisson < 0.5:
         raise RecordError(
-            f"sensor {model.name!r}: the field of view {view} m is larger than the pad ({pad.height}, {pad.width}) m; height comes first"
+            f"sensor {model.name!r}: Poisson ratio {pad.poisson:g}; it must lie above -1 and below 0.5: rubber is about 0.48, and at 0.5 a "
+            "bonded layer does not give way at all"
         )
+    if view[0] > pad.height * 1.0001 or view[1] > pad.width * 1.0001:
+        (h, w), (tall, wide) = (1e3 * view[0], 1e3 * view[1]), (1e3 * pad.height, 1e3 * pad.width)
+        raise RecordError(
+            f"sensor {model.name!r}: the field of view, {h:g} x {w:g} mm, is larger than the pad, {tall:g} x {wide:g} mm; height comes first"
+        )
+    if model.look is not None and not all(0 <= value <= 255 for value in model.look.base):
+        raise RecordError(
+            f"sensor {model.name!r}: the base colour of its rest image is {model.look.base}; grey levels go from 0 to 255"
+        )
+    if not model.name or any(c in model.name for c in "/\\\0 "):
+        raise RecordError(f"sensor name {model.name!r}: streams and files carry it, so it must have no slash and no space")
