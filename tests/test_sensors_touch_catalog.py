@@ -125,7 +125,7 @@ def test_a_figure_of_unknown_origin_is_refused():
         ({"rate_hz": 0.0}, "must be above 0: rate 0"),
         ({"name": "a/b"}, "no slash"),
         ({"field_of_view": (0.03, 0.016)}, "larger than the pad"),
-        ({"field_of_view": (0.016, 0.019)}, "height comes first"),
+        ({"field_of_view": (0.016, 0.019)}, "height x width"),
     ],
 )
 def test_contradictory_constants_are_refused(changes, words):

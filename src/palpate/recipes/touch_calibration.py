@@ -40,7 +40,8 @@ def calibrate(images: Path, sensor: str, ball: str, out: Path, seed: int = 0) ->
     if abs(pitch[0] / pitch[1] - model.pixel[0] / model.pixel[1]) > 0.05 * model.pixel[0] / model.pixel[1]:
         raise PalpateError(
             f"the pictures are {shape[0]} x {shape[1]} pixels, {model.name} gives {model.picture_shape}: another part of the gel is seen; "
-            "crop them as the sensor does, or describe it in a file of its own (palpate touch --describe) with field_of_view_mm and picture_shape"
+            "crop them as the sensor does, or describe it in a file of its own (palpate touch --describe) with field_of_view_mm "
+            "and picture_shape"
         )
     fit = fit_optics(presses, ball_radius=radius, pitch=pitch, rng=generator(seed, 11))
     out.parent.mkdir(parents=True, exist_ok=True)

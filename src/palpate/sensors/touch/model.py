@@ -133,9 +133,9 @@ def _check_sizes(model: SensorModel) -> None:
             "bonded layer does not give way at all"
         )
     if view[0] > pad.height * 1.0001 or view[1] > pad.width * 1.0001:
-        (h, w), (tall, wide) = (1e3 * view[0], 1e3 * view[1]), (1e3 * pad.height, 1e3 * pad.width)
+        h, w, tall, wide = (1e3 * size for size in (*view, pad.height, pad.width))
         raise RecordError(
-            f"sensor {model.name!r}: the field of view, {h:g} x {w:g} mm, is larger than the pad, {tall:g} x {wide:g} mm; height comes first"
+            f"sensor {model.name!r}: the field of view, {h:g} x {w:g} mm, is larger than the pad, {tall:g} x {wide:g} mm (height x width)"
         )
     if model.look is not None and not all(0 <= value <= 255 for value in model.look.base):
         raise RecordError(
