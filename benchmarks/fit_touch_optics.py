@@ -15,7 +15,7 @@ from palpate.sensors.touch.workbench import OFF, FitPlan
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "palpate" / "sensors" / "touch" / "fitted"
 SENSORS: dict[str, tuple[TaximSensor, float, FitPlan]] = {
-    "gelsight-2017": ("gelsight", 2.38e-3, FitPlan(thickness=(6e-3,))),
+    "gelsight-2017": ("gelsight", 2.38e-3, FitPlan(thickness=(6e-3,), ridge=(1e-5,), place=(1.0,))),
     "gelsight-mini": ("gelsight_mini", 3.0e-3, FitPlan(thickness=(4.5e-3,), place=(OFF,), ridge=(1e-2,), degree=2)),
 }
 """Name, data set, ball radius [m] (in neither data set; the fits hardly feel it), and what the fit may choose from.

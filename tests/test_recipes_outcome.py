@@ -14,7 +14,7 @@ from palpate.perception.localise import locate_object
 from palpate.recipes.gentle_report import gather
 from palpate.recipes.grasping import GraspConfig, grasp
 from palpate.recipes.outcome import OutcomeConfig, OutcomePredictor, inputs_of, train_outcome
-from palpate.recipes.outcome_data import EpisodeViews, read_rows
+from palpate.recipes.outcome_data import EpisodeViews, gentle_rows
 from palpate.worlds.gentle import GentleWorld
 
 pytestmark = pytest.mark.slow
@@ -23,10 +23,10 @@ FULL = "vision+touch+action"
 
 
 def test_each_trial_gives_three_rows_and_the_second_moment_does_not_move(gentle_data):
-    rows = read_rows(open_dataset(gentle_data))
+    rows = gentle_rows(open_dataset(gentle_data))
     assert len(rows.trial) == 3 * 48
-    assert np.all(rows.motion[rows.moment == "regrasp"] == 0)
-    assert np.all(np.ptp(rows.joints.reshape(48, 3, 16), axis=1) == 0)
+    assert np.all(rows.actions["motion"][rows.moment == "regrasp"] == 0)
+    assert np.all(np.ptp(rows.actions["joints"].reshape(48, 3, 16), axis=1) == 0)
 
 
 def test_touch_views_are_grey_without_contact_and_coloured_with_it(gentle_data):

@@ -29,6 +29,26 @@ class CollectGentle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollectRegrasp:
+    """Collect grasp trials with a parallel gripper: grasp, regrasp, lift, labelled by touch."""
+
+    out: Path
+    """Folder of the data set."""
+    trials: int = 2000
+    """Number of trials in the data set when done."""
+    policy: str = "random"
+    """`random`, or the folder of a run that chooses the regrasps (a quarter of them stays random)."""
+    objects: Literal["training", "easy", "hard"] = "training"
+    """Which objects."""
+    seed: int = 0
+    """Seed of the trials. The same seed gives the same data with any number of workers."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a data set that was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CollectTouch:
     """Collect touches: the same things pressed by several touch sensors."""
 
@@ -140,6 +160,8 @@ class TrainOutcome:
     """Folder of the data set."""
     out: Path
     """Folder of the run."""
+    also: tuple[Path, ...] = ()
+    """Further data sets of the same task, for example one that a trained model collected."""
     modalities: str = ""
     """Comma-separated among vision, touch, action; empty: all that the data set has."""
     backbone: str = "efficientnet_lite0"
@@ -209,6 +231,36 @@ class GraspGentle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraspRegrasp:
+    """Try a policy with the parallel gripper in closed loop on objects that no training saw."""
+
+    policy: str
+    """Folder of a run, `cylinder` (10 N around the middle) or `random`."""
+    objects: Literal["easy", "hard", "training"] = "easy"
+    """Which objects."""
+    trials: int = 10
+    """Trials an object."""
+    objective: Literal["success", "min-force", "mixture"] = "success"
+    """The most likely success; the least force that is likely enough to succeed; or success less a price of force."""
+    threshold: float = 0.9
+    """Success must be more likely than this for a lift, and for least force to count."""
+    weight: float = 0.2
+    """With mixture: price of the largest force, in probability."""
+    out: Path | None = None
+    """Folder of the recorded trials; default: runs/regrasp-POLICY-OBJECTS-OBJECTIVE."""
+    seed: int = 2000
+    """Seed of the starting states; the same seed gives every policy the same starts."""
+    max_looks: int = 5
+    """Regrasps at most; the last one lifts."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+    json: Path | None = None
+    """Also write the rates to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Write one self-contained HTML page from runs."""
 
@@ -242,6 +294,28 @@ class Demo:
     """Trials to collect."""
     grasps: int = 100
     """Closed-loop trials of each policy."""
+    epochs: int = 8
+    """Passes over the training data."""
+    image_size: int = 160
+    """Side of the image that the backbone sees [px]."""
+    seed: int = 0
+    """Seed of everything."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = True
+    """Use what an earlier demo finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRegrasp:
+    """Run the parallel gripper end to end: collect, train five models, calibrate, grasp, report."""
+
+    out: Path = field(default_factory=lambda: Path("runs") / "demo-regrasp")
+    """Folder of everything the demo makes."""
+    trials: int = 900
+    """Trials to collect."""
+    grasps: int = 3
+    """Closed-loop trials an object and policy."""
     epochs: int = 8
     """Passes over the training data."""
     image_size: int = 160

@@ -11,19 +11,26 @@ from palpate.cli import commands
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
-    "collect": {"gentle": (commands.CollectGentle, "collect"), "touch": (commands.CollectTouch, "collect_touch")},
+    "collect": {
+        "gentle": (commands.CollectGentle, "collect"),
+        "regrasp": (commands.CollectRegrasp, "collect_regrasp"),
+        "touch": (commands.CollectTouch, "collect_touch"),
+    },
     "touch": {"": (commands.Touch, "touch")},
     "calibrate": {"touch": (commands.CalibrateTouch, "calibrate_touch")},
     "import": {"bts3": (commands.ImportBts3, "import_bts3")},
     "info": {"": (commands.Info, "info")},
     "train": {"outcome": (commands.TrainOutcome, "train")},
     "evaluate": {"": (commands.Evaluate, "evaluate")},
-    "grasp": {"gentle": (commands.GraspGentle, "grasp")},
+    "grasp": {"gentle": (commands.GraspGentle, "grasp"), "regrasp": (commands.GraspRegrasp, "grasp_regrasp")},
     "report": {"": (commands.Report, "report")},
     "export": {"lerobot": (commands.ExportLerobot, "export_lerobot")},
-    "demo": {"": (commands.Demo, "demo")},
+    "demo": {"gentle": (commands.Demo, "demo"), "regrasp": (commands.DemoRegrasp, "demo_regrasp")},
 }
 """Verb -> object -> (configuration, function of `palpate.cli.run`)."""
+
+DEFAULTS = {"demo": "gentle"}
+"""Object of a verb that is called without one."""
 
 
 def _usage(only: str | None = None) -> str:
@@ -48,6 +55,8 @@ def _select(argv: list[str]) -> tuple[type, str, str, list[str]]:
     if verb not in COMMANDS:
         raise PalpateError(f"unknown command {verb!r}; allowed: {', '.join(COMMANDS)}. See palpate --help")
     objects = COMMANDS[verb]
+    if verb in DEFAULTS and (not rest or rest[0].startswith("-")):
+        rest = [DEFAULTS[verb], *rest]
     if "" in objects:
         return *objects[""], f"palpate {verb}", rest
     if not rest or rest[0] not in objects:

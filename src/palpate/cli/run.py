@@ -14,6 +14,7 @@ from palpate.cli import commands
 from palpate.core.errors import PalpateError
 from palpate.core.randomness import generator
 from palpate.data.reader import open_dataset
+from palpate.data.review import read_review
 from palpate.evaluation import loop
 from palpate.evaluation.inputs import GraspTable, PredictionTable
 from palpate.evaluation.intervals import Interval, wilson
@@ -55,6 +56,31 @@ def collect(config: commands.CollectGentle) -> None:
     )
     _say(_summary(folder))
     _say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
+
+
+def collect_regrasp(config: commands.CollectRegrasp) -> None:
+    """Run `palpate collect regrasp`."""
+    from palpate.recipes.collection import CollectConfig
+    from palpate.recipes.collection import collect as run
+    from palpate.recipes.regrasp_task import RegraspTask
+    from palpate.worlds.regrasp import RegraspConfig
+
+    started = time.perf_counter()
+    values = {name: value for name, value in vars(config).items() if name not in {"policy", "objects"}}
+    settings = CollectConfig(task=RegraspTask(world=RegraspConfig(objects=config.objects)), **values)
+    if config.policy == "random":
+        folder = run(settings)
+    else:
+        from palpate.recipes.regrasping import collect_with
+
+        folder = collect_with(config.policy, settings)
+    _say(_summary(folder))
+    _say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
+    doubts = sum(not doubt.person for doubt in read_review(folder))
+    if doubts:
+        _say(
+            f"{doubts} trials whose outcome the touch images do not tell clearly: look at them and fill {folder / 'review.csv'}"
+        )
 
 
 def collect_touch(config: commands.CollectTouch) -> None:
@@ -162,6 +188,7 @@ def train(config: commands.TrainOutcome) -> None:
         OutcomeConfig(
             data=config.data,
             out=config.out,
+            also=config.also,
             modalities=modalities,
             folds=config.folds,
             group=config.group,
@@ -179,6 +206,10 @@ def train(config: commands.TrainOutcome) -> None:
 
 
 def _accuracies(tables: list[PredictionTable]) -> str:
+    if tables[0].labels.shape[1] == 1:
+        from palpate.evaluation.scores_regrasp import accuracy_text
+
+        return accuracy_text(tables)
     study = Study(tables)
     lines = []
     for moment, words in (
@@ -211,6 +242,12 @@ def evaluate(config: commands.Evaluate) -> None:
     from palpate.recipes.outcome import evaluate_outcome
 
     table = evaluate_outcome(config.run, config.data)
+    if table.labels.shape[1] == 1:
+        from palpate.evaluation.scores_regrasp import accuracy_figures
+
+        _say(_accuracies([table]))
+        _write_json(config.json, {"model": table.model, **accuracy_figures([table], generator(0))})
+        return
     found = Study([table]).accuracy([table])
     _say(_accuracies([table]))
     both = found["both"]
@@ -261,6 +298,23 @@ def grasp_rates(table: GraspTable) -> dict[str, Interval]:
     return out
 
 
+def grasp_regrasp(config: commands.GraspRegrasp) -> None:
+    """Run `palpate grasp regrasp`."""
+    from palpate.evaluation.scores_regrasp import grasp_figures, grasp_text
+    from palpate.planning.grip import GripObjective
+    from palpate.recipes.regrasping import RegraspGraspConfig
+    from palpate.recipes.regrasping import grasp as run
+
+    name = Path(config.policy).name
+    out = config.out or Path("runs") / f"regrasp-{name}-{config.objects}-{config.objective}"
+    objective = GripObjective(kind=config.objective, threshold=config.threshold, weight=config.weight)
+    values = {key: value for key, value in vars(config).items() if key not in {"json", "threshold", "weight"}}
+    rows = run(RegraspGraspConfig(**{**values, "out": out, "objective": objective}))
+    figures = grasp_figures(rows, generator(0), config.threshold)
+    _say(grasp_text(figures))
+    _write_json(config.json, {"objects": config.objects, "objective": config.objective, **figures})
+
+
 def report(config: commands.Report) -> None:
     """Run `palpate report`."""
     from palpate.evaluation.report_gentle import summary_text, write_report
@@ -300,3 +354,19 @@ def demo(config: commands.Demo) -> None:
     if harsh is not None:
         _say(f"the first grasp itself squeezed too hard in {100 * float(np.nanmean(harsh)):.0f} % of the collected trials")
     _say(f"\ndone in {time.perf_counter() - started:.0f} s; open {page}")
+
+
+def demo_regrasp(config: commands.DemoRegrasp) -> None:
+    """Run `palpate demo regrasp`: collect, train, calibrate, grasp, write the report."""
+    from palpate.evaluation.report_regrasp import summary_text, write_report
+    from palpate.recipes.regrasp_study import StudyConfig, run_study
+
+    started = time.perf_counter()
+    study = StudyConfig(**vars(config), seeds=1, sets=("easy",), on_policy=0)
+    results = run_study(study, _say)
+    text = summary_text(results)
+    (config.out / "summary.txt").write_text(text)
+    line = f"palpate demo regrasp --out {config.out} --trials {config.trials} --grasps {config.grasps} --seed {config.seed}"
+    page = write_report(config.out / "report.html", results, "demo", {"this run": line})
+    _say(text)
+    _say(f"report: {page} ({time.perf_counter() - started:.0f} s)")

@@ -95,11 +95,12 @@ class PredictionTable(Stored):
     moment: np.ndarray
     """(N,) str, each one of `MOMENTS`."""
     labels: np.ndarray
-    """(N, 2) float, stable and gentle as 1 or 0; nan unknown."""
+    """(N, 2) float, stable and gentle as 1 or 0; nan unknown. (N, 1) of a task that knows stable alone."""
     probs: np.ndarray
-    """(N, 2) float in [0, 1], predicted probability of stable and of gentle."""
+    """(N, 2) float in [0, 1], predicted probability of stable and of gentle, or (N, 1)."""
     ablation: str = "none"
-    """What was done to the inputs at test time: `none`, `touch:zero`, `touch:shuffle`, `vision:zero`, ..."""
+    """What was done to the inputs at test time: `none`, `touch:zero`, `touch:shuffle`, `vision:zero`, ...; `platt` if nothing was
+    done to them, and the probabilities are calibrated by what the other folds say."""
     backbone: str = ""
     """Name of the image backbone; empty if there is none or it does not matter."""
 
@@ -112,7 +113,7 @@ class PredictionTable(Stored):
             raise UnknownNameError("moment", sorted(unknown)[0], MOMENTS)
         rows = len(self.trial)
         one = (self.fold, self.trial, self.object, self.pose, self.moment)
-        _check_rows(f"predictions of {self.model!r}", rows, one, (self.labels, self.probs))
+        _check_rows(f"predictions of {self.model!r}", rows, one, (self.labels, self.probs), len(self.labels.T))
         if not np.all((self.probs >= 0) & (self.probs <= 1)):
             raise RecordError(f"predictions of {self.model!r}: probabilities must lie in [0, 1] and be known for every sample")
 
@@ -294,11 +295,11 @@ def _check_suffix(path: Path) -> None:
         raise DataError(f"{path}: name it .npz or .json")
 
 
-def _check_rows(what: str, rows: int, one: tuple[np.ndarray, ...], two: tuple[np.ndarray, ...]) -> None:
-    """Refuse columns of unequal length; `one` are (N,), `two` are (N, 2)."""
-    if any(a.shape != (rows,) for a in one) or any(a.shape != (rows, 2) for a in two):
-        shapes = [a.shape for a in one + two]
-        raise RecordError(f"{what}: {rows} rows, so columns must be ({rows},) and label pairs ({rows}, 2), got {shapes}")
+def _check_rows(what: str, rows: int, one: tuple[np.ndarray, ...], more: tuple[np.ndarray, ...], outcomes: int = 2) -> None:
+    """Refuse columns of unequal length; `one` are (N,), `more` are (N, outcomes)."""
+    if any(a.shape != (rows,) for a in one) or any(a.shape != (rows, outcomes) for a in more):
+        shapes = [a.shape for a in one + more]
+        raise RecordError(f"{what}: {rows} rows, so columns must be ({rows},) and labels ({rows}, {outcomes}), got {shapes}")
 
 
 def _split(table: Stored) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -1,6 +1,7 @@
-"""Metrics of two-outcome predictions: accuracy, confusion, calibration, ranking, and the majority baseline.
+"""Metrics of outcome predictions: accuracy, confusion, calibration, ranking, and the majority baseline.
 
-Labels are (N, 2) float, stable and gentle, nan where unknown; probabilities are (N, 2). Unknown labels never count.
+Labels are (N, 2) float, stable and gentle, nan where unknown; probabilities are (N, 2). Unknown labels never count. A task with
+another number of outcomes has other columns; only accuracy and calibration know those.
 """
 
 from dataclasses import dataclass
@@ -17,20 +18,19 @@ CLASSES = ((1, 1), (1, 0), (0, 1), (0, 0))
 
 
 def correct(labels: np.ndarray, probs: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Return (N, 3) float: stable right, gentle right, both right (1 or 0; nan where a needed label is unknown)."""
+    """Return (N, K + 1) float: each of K outcomes right, all right (1 or 0; nan where a needed label is unknown)."""
     agree = np.equal(probs >= threshold, labels >= 0.5).astype(float)
     right = np.where(np.isnan(labels), np.nan, agree)
-    return np.column_stack([right, right[:, 0] * right[:, 1]])
+    return np.column_stack([right, right.prod(axis=1)])
 
 
-def accuracy(labels: np.ndarray, probs: np.ndarray) -> tuple[float, float, float]:
-    """Return the accuracy on stable, gentle and both over all rows with known labels; nan if there are none."""
+def accuracy(labels: np.ndarray, probs: np.ndarray) -> tuple[float, ...]:
+    """Return the accuracy on each of K outcomes, then on all of them, over rows with known labels; nan if there are none."""
     right = correct(labels, probs)
     known = ~np.isnan(right)
     sums = np.where(known, right, 0.0).sum(axis=0)
     counts = known.sum(axis=0)
-    stable, gentle, both = (float(s / c) if c else float("nan") for s, c in zip(sums, counts, strict=True))
-    return stable, gentle, both
+    return tuple(float(s / c) if c else float("nan") for s, c in zip(sums, counts, strict=True))
 
 
 def class_index(labels: np.ndarray) -> np.ndarray:

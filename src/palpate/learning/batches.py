@@ -90,7 +90,7 @@ class Arrays:
     def _with_dropped_inputs(self, batch: Batch, rng: np.random.Generator) -> Batch:
         presence = dict(batch.presence)
         for name in batch.inputs:
-            if name not in ("motion", "joints"):
+            if name not in ("motion", "joints", "action"):
                 kept = rng.random(len(batch.labels)) >= self.drop_rate
                 presence[name] = kept & np.asarray(presence.get(name, True), bool)
         return Batch(inputs=batch.inputs, labels=batch.labels, presence=presence)

@@ -13,7 +13,7 @@ Axis letters: B batch, N candidate action, W width, D feature, J joint.
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -27,8 +27,8 @@ from palpate.models.backbones import Backbone, build_backbone
 from palpate.models.layers import Dropout, Mlp, Standardise
 
 Inputs = Mapping[str, torch.Tensor]
-ACTIONS = ("motion", "joints")
-"""The inputs that make up an action, in the order of the action vector."""
+ACTIONS = ("motion", "joints", "action")
+"""The inputs that are chosen. A net has the first two, in the order of the action vector, or the third: all numbers in one branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class OutcomeNetConfig:
     """Which inputs the net has, and how large it is. The defaults are the paper's."""
 
     inputs: tuple[str, ...] = ("vision", "touch.thumb", "touch.middle", "motion", "joints")
-    """Images or their features: `vision`, `touch.FINGER`. Touch as numbers: `taxels.FINGER`. The action: `motion`, `joints`."""
+    """Images or their features: `vision`, `touch.FINGER`. Touch as numbers: `taxels.FINGER`. The action: `motion` and `joints`,
+    or `action`."""
     outcomes: tuple[str, ...] = ("stable", "gentle")
     """Names of the logits."""
     feature_dim: int = 1280
@@ -45,14 +46,16 @@ class OutcomeNetConfig:
     """Numbers of one finger's taxels, flattened; needed for `taxels.FINGER` inputs."""
     joint_dim: int = 16
     """Number of hand joints J."""
+    action_dim: int = 0
+    """Numbers of the input `action`, which needs it."""
     width: int = 1024
     """Hidden units W of every layer."""
     dropout: float = 0.25
     """Dropout rate."""
     encoder: str = ""
     """Name of a backbone to train with the net, from raw images; empty if the image inputs are cached features."""
-    sharing: Literal["shared", "separate"] = "separate"
-    """Whether all images pass through one encoder or each through its own (the paper's)."""
+    sharing: Literal["shared", "touch", "separate"] = "separate"
+    """Whether all images pass through one encoder, all touch images through one (Calandra et al., 2018), or each through its own."""
     image_size: int = 224
     """Raw images larger than this are cropped to it: at random in training, else in the middle [px]."""
 
@@ -63,6 +66,10 @@ class OutcomeNetConfig:
                 raise UnknownNameError("model input", name, ("vision", "touch.FINGER", "taxels.FINGER", *ACTIONS))
         if self.taxel_inputs and self.taxel_dim < 1:
             raise PalpateError(f"inputs {self.taxel_inputs} need taxel_dim, the numbers of one finger; got {self.taxel_dim}")
+        if "action" in self.inputs and (self.action_dim < 1 or {"motion", "joints"} & set(self.inputs)):
+            raise PalpateError(
+                f"the input 'action' needs action_dim (got {self.action_dim}), and motion and joints left out; got inputs {self.inputs}"
+            )
 
     @property
     def image_inputs(self) -> tuple[str, ...]:
@@ -77,7 +84,7 @@ class OutcomeNetConfig:
     def dim(self, name: str) -> int:
         """Return the size of an input as it enters its branch."""
         if name in ACTIONS:
-            return {"motion": 4, "joints": self.joint_dim}[name]
+            return {"motion": 4, "joints": self.joint_dim, "action": self.action_dim}[name]
         return self.taxel_dim if name in self.taxel_inputs else self.feature_dim
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +104,9 @@ class OutcomeNetConfig:
         """Build the net; `pretrained` loads ImageNet weights into a trainable encoder."""
         if not self.encoder:
             return OutcomeNet(self)
-        names = ("shared",) if self.sharing == "shared" else self.image_inputs
+        kinds = {"shared": "shared", "touch": "touch", "separate": ""}
+        shared = kinds[self.sharing]
+        names = dict.fromkeys(shared if shared in ("shared", name.split(".")[0]) else name for name in self.image_inputs)
         return OutcomeNet(self, {name: build_backbone(self.encoder, pretrained=pretrained) for name in names})
 
 
@@ -141,7 +150,7 @@ class OutcomeNet(nn.Module):
         self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
         dims = {name: config.dim(name) for name in config.inputs}
         for name in config.image_inputs if encoders else ():
-            dims[name] = encoders.get("shared", encoders.get(name, next(iter(encoders.values())))).feature_dim
+            dims[name] = encoders[_encoder_of(name, encoders)].feature_dim
         has_mlp = {name: name not in config.image_inputs for name in config.inputs}
         fan_in = sum(config.width if has_mlp[name] else dims[name] for name in config.inputs)
         bound = 1.0 / math.sqrt(max(fan_in, 1))  # torch's default for the one layer that these blocks make up
@@ -159,7 +168,7 @@ class OutcomeNet(nn.Module):
 
     @property
     def action_inputs(self) -> tuple[str, ...]:
-        """The inputs that are chosen: any of `motion`, `joints`."""
+        """The inputs that are chosen: any of `motion` and `joints`, or `action`."""
         return tuple(name for name in ACTIONS if name in self.config.inputs)
 
     def fit_normalisation(self, arrays: Mapping[str, np.ndarray], presence: Mapping[str, np.ndarray] | None = None) -> None:
@@ -194,15 +203,15 @@ class OutcomeNet(nn.Module):
         return hidden
 
     def score(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, len(outcomes)) of actions (N, 4 + J) in one state (1, W); equals `forward`."""
+        """Return logits (N, len(outcomes)) of actions (N, 4 + J), or (N, action_dim), in one state (1, W); equals `forward`."""
         hidden = state
         for name, part in self.split(actions).items():
             hidden = hidden + self._branch(name)(part)
         return self.decide(hidden.expand(len(actions), -1))
 
     def split(self, actions: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Cut actions (N, 4 + J) into the action inputs that the net has."""
-        parts = {"motion": actions[:, :4], "joints": actions[:, 4:]}
+        """Cut actions (N, 4 + J) into the action inputs that the net has; `action` takes them whole."""
+        parts = {"motion": actions[:, :4], "joints": actions[:, 4:], "action": actions}
         return {name: parts[name] for name in self.action_inputs}
 
     def share(self, name: str, values: torch.Tensor) -> torch.Tensor:
@@ -225,8 +234,13 @@ class OutcomeNet(nn.Module):
     def _encode(self, name: str, values: torch.Tensor) -> torch.Tensor:
         if not self._encodes(name):
             return values
-        encoder = self.encoders[_key(name) if _key(name) in self.encoders else "shared"]
+        encoder = self.encoders[_encoder_of(_key(name), self.encoders)]
         return encoder(_crop(values, self.config.image_size, random=self.training)).float()
+
+
+def _encoder_of(name: str, encoders: Container[str]) -> str:
+    """Return the encoder of an image input: its own, that of all touch, or that of all images."""
+    return next(key for key in (name, "touch", "shared") if key in encoders and (key != "touch" or name.startswith("touch")))
 
 
 def _key(name: str) -> str:
@@ -282,13 +296,13 @@ class NetScorer:
 
     @torch.inference_mode()
     def score(self, state: torch.Tensor, actions: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, len(outcomes)) float32 of actions (N, 4 + J) in a state of `encode_features`."""
+        """Return probabilities (N, len(outcomes)) float32 of actions (N, 4 + J) or (N, action_dim) in a state."""
         parts = [self._score(state, actions[i : i + self.batch]) for i in range(0, len(actions), self.batch)]
         return torch.cat(parts).cpu().numpy() if parts else np.empty((0, len(self.outcomes)), np.float32)
 
     def _score(self, state: torch.Tensor, actions: np.ndarray) -> torch.Tensor:
         hidden = state
-        for name, columns in (("motion", actions[:, :4]), ("joints", actions[:, 4:])):
+        for name, columns in (("motion", actions[:, :4]), ("joints", actions[:, 4:]), ("action", actions)):
             if name in self.net.action_inputs:
                 values, inverse = distinct_rows(columns)
                 share = self.net.share(name, self._tensor(values))

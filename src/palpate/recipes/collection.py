@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from palpate.core.errors import PalpateError, SimulationError
+from palpate.core.errors import PalpateError
 from palpate.core.protocols import Embodiment, Policy
 from palpate.core.records import Episode
 from palpate.core.rollout import rollout
@@ -111,7 +111,7 @@ def run_trial(seed: int, index: int, stability: dict[str, Any] | None) -> Trial:
     task: Task = _worker["task"]
     try:
         result = rollout(_worker["world"], _worker["policy"], seed, index, max_looks=_worker["max_looks"])
-    except SimulationError as error:
+    except PalpateError as error:  # an invalid simulation, or an object that perception does not find: the next trial goes on
         empty = Episode(index=index, seed=seed, task=task.name, labels={"stable": None})
         return Trial(index=index, payload=encode_episode(empty), evidence=None, labels={}, truth={}, failure=str(error))
     episode = result.episode

@@ -18,7 +18,7 @@ from palpate.recipes.gentle_report import gather
 from palpate.recipes.gentle_task import GentleTask
 from palpate.recipes.grasping import GraspConfig, grasp
 from palpate.recipes.outcome import OutcomeConfig, model_name, train_outcome
-from palpate.recipes.outcome_data import FeatureSettings, fingers, image_features, read_rows
+from palpate.recipes.outcome_data import FeatureSettings, fingers, gentle_rows, image_features
 
 MODELS = (("vision", "touch", "action"), ("vision", "action"), ("action",), ("vision", "touch"))
 POLICIES = ("random", "vision+action", "vision+touch+action")
@@ -79,7 +79,7 @@ def run_demo(config: DemoConfig, tell: Callable[[str], None]) -> tuple[GentleRes
     lap("collected")
     tell("2/4 image features, then four models with cross-validation")
     reader = open_dataset(data)
-    rows = read_rows(reader)
+    rows = gentle_rows(reader)
     torch.set_num_threads(config.workers)
     image_features(
         reader,

@@ -30,7 +30,7 @@ from palpate.perception.loudness import spectrogram
 from palpate.perception.views import touch_differential
 from palpate.recipes.gentle_labels import force_proxies
 from palpate.recipes.grasping import describe_action
-from palpate.recipes.outcome_data import CAMERA, fingers, read_rows
+from palpate.recipes.outcome_data import CAMERA, fingers, gentle_rows
 from palpate.worlds.hand import OPEN_POSE, pads
 
 ZONE = (0.024, 0.034)
@@ -55,7 +55,7 @@ def oracle_predictions(reader: EpisodeReader, group: str, folds: int, seed: int)
 
     It knows size, stiffness, mass, friction, squeak threshold and the true offset, which no sensor gives.
     """
-    rows = read_rows(reader)
+    rows = gentle_rows(reader)
     keep = rows.moment == "initial"
     position = rows.position[keep]
     names = ("half_width", "half_depth", "half_height", "young", "mass", "friction", "onset", "toy_x", "toy_y")

@@ -4,28 +4,30 @@ Trains the action-conditional net on a data set of episodes, cross-validates it 
 `OutcomeModel` for the planner.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from palpate.core.errors import PalpateError, RunError, UnknownNameError
+from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameError
 from palpate.core.records import Observation
 from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.data.splits import grouped_folds
 from palpate.evaluation.inputs import PredictionTable
 from palpate.evaluation.metrics import accuracy
 from palpate.learning.batches import Arrays, concatenate
+from palpate.learning.calibration import calibrate, cross_calibrate, fit_calibrators
 from palpate.learning.checkpoint import Run, load_run, save_run
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.learning.loop import TrainConfig, fit, predict
 from palpate.models.backbones import build_backbone
-from palpate.models.outcome import NetScorer, OutcomeNet, OutcomeNetConfig
+from palpate.models.outcome import ACTIONS, NetScorer, OutcomeNet, OutcomeNetConfig
 from palpate.perception.views import object_view, touch_view
-from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, image_features, raw_views, read_rows
+from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, gentle_rows, image_features, raw_views
+from palpate.recipes.regrasp_data import regrasp_rows
 
 MODALITIES = ("vision", "touch", "action")
 
@@ -39,6 +41,8 @@ class OutcomeConfig:
 
     data: Path
     out: Path
+    also: tuple[Path, ...] = ()
+    """Further data sets of the same task to train on, for example one collected on-policy."""
     modalities: tuple[str, ...] = MODALITIES
     folds: int = 5
     group: str = "trial"
@@ -55,7 +59,24 @@ class OutcomeConfig:
     resume: bool = False
 
 
-def inputs_of(modalities: tuple[str, ...], touch: tuple[str, ...]) -> tuple[str, ...]:
+ROWS: dict[str, Callable[[EpisodeReader], Rows]] = {"gentle": gentle_rows, "regrasp": regrasp_rows}
+"""How each task's episodes become samples."""
+
+ACTION_INPUTS = {"gentle": ("motion", "joints"), "regrasp": ("action",)}
+
+
+def task_of(reader: EpisodeReader) -> str:
+    """Return the task of a data set, if the outcome model can learn it.
+
+    Raises:
+        DataError: it is another task.
+    """
+    if reader.head.task not in ROWS:
+        raise DataError(f"{reader.root} holds trials of {reader.head.task!r}; the outcome model learns {', '.join(ROWS)}")
+    return reader.head.task
+
+
+def inputs_of(modalities: tuple[str, ...], touch: tuple[str, ...], task: str = "gentle") -> tuple[str, ...]:
     """Return the net's inputs for these modalities and fingers."""
     for name in modalities:
         if name not in MODALITIES:
@@ -65,7 +86,7 @@ def inputs_of(modalities: tuple[str, ...], touch: tuple[str, ...]) -> tuple[str,
         if not touch:
             raise PalpateError("this data set has no touch; leave `touch` out of --modalities")
         out += [f"touch.{finger}" for finger in touch]
-    return tuple(out + (["motion", "joints"] if "action" in modalities else []))
+    return (*out, *(ACTION_INPUTS[task] if "action" in modalities else ()))
 
 
 def model_name(modalities: tuple[str, ...]) -> str:
@@ -84,7 +105,7 @@ class Samples:
 
 def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: FeatureSettings, *, raw: bool = False) -> Samples:
     """Read rows and features (or `raw` views) of a data set; all images at once, so that every model shares the cache."""
-    rows = read_rows(reader)
+    rows = ROWS[task_of(reader)](reader)
     images = ("vision", *(f"touch.{finger}" for finger in fingers(reader)))
     wanted = [name for name in inputs if name in images]
     positions = rows.position[:: len(np.unique(rows.moment))]
@@ -95,11 +116,10 @@ def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: Featu
         features = image_features(reader, positions, images, settings)
     present = {name: reader.present("camera.rgb" if name == "vision" else name)[rows.position] for name in wanted}
     presence = {name: mask for name, mask in present.items() if not mask.all()}
-    action: dict[str, np.ndarray] = {"motion": rows.motion, "joints": rows.joints}
     n_views = 1 + settings.crops if wanted and not raw else 1
     views = tuple(
         Arrays(
-            inputs={name: action[name] if name in action else features[name][view] for name in inputs},
+            inputs={name: rows.actions[name] if name in rows.actions else features[name][view] for name in inputs},
             labels=rows.labels,
             presence=presence,
         )
@@ -108,17 +128,36 @@ def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: Featu
     return Samples(rows=rows, views=views)
 
 
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Return several data sets as one; the trials of the second are numbered on from those of the first."""
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.rows.outcomes for part in parts}) > 1 or len({tuple(part.views[0].inputs) for part in parts}) > 1:
+        raise DataError("the data sets are of different tasks or sensors; train on those of one")
+    starts = np.cumsum([0, *(int(part.rows.trial.max()) + 1 for part in parts[:-1])])
+    names = ("position", "object", "pose", "moment", "labels")
+    rows = replace(
+        parts[0].rows,
+        trial=np.concatenate([part.rows.trial + start for part, start in zip(parts, starts, strict=True)]),
+        actions={k: np.concatenate([part.rows.actions[k] for part in parts]) for k in parts[0].rows.actions},
+        **{name: np.concatenate([getattr(part.rows, name) for part in parts]) for name in names},
+    )
+    return Samples(rows=rows, views=tuple(concatenate(list(views)) for views in zip(*(p.views for p in parts), strict=True)))
+
+
 def train_net(samples: Samples, chosen: np.ndarray, inputs: tuple[str, ...], config: OutcomeConfig, seed: int) -> OutcomeNet:
     """Train one net on the chosen rows (N,) bool, all crops."""
     data = concatenate([view.take(np.flatnonzero(chosen)) for view in samples.views])
-    first = next((array for name, array in data.inputs.items() if name not in ("motion", "joints")), None)
+    shape: dict[str, Any] = {"inputs": inputs, "outcomes": samples.rows.outcomes, "width": config.width}
+    if "action" in inputs:
+        shape |= {"action_dim": data.inputs["action"].shape[1], "sharing": "touch"}
     torch.manual_seed(seed)
     if config.fine_tune:
-        size, name = config.features.size, config.features.backbone
-        net = OutcomeNetConfig(inputs=inputs, width=config.width, encoder=name, image_size=size).build(pretrained=True)
+        shape |= {"encoder": config.features.backbone, "image_size": config.features.size}
     else:
-        dim = 1280 if first is None else first.shape[1]
-        net = OutcomeNetConfig(inputs=inputs, feature_dim=dim, width=config.width).build()
+        first = next((array for name, array in data.inputs.items() if name not in ACTIONS), None)
+        shape |= {"feature_dim": 1280 if first is None else first.shape[1]}
+    net = OutcomeNetConfig(**shape).build(pretrained=config.fine_tune)
     net.fit_normalisation(data.inputs, data.presence)
     fit(net, data, TrainConfig(**{**asdict(config.train), "seed": seed}), progress=False)
     return net
@@ -130,6 +169,12 @@ def group_values(rows: Rows, group: str) -> np.ndarray:
     if group not in groups:
         raise UnknownNameError("group", group, groups)
     return groups[group]
+
+
+def named_accuracy(outcomes: tuple[str, ...], labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    """Return the accuracy by outcome, and of `both` where there are two."""
+    names = (*outcomes, "both") if len(outcomes) > 1 else outcomes
+    return dict(zip(names, accuracy(labels, probs), strict=False))
 
 
 def _table(rows: Rows, probs: np.ndarray, fold: np.ndarray, config: OutcomeConfig, ablation: str = "none") -> PredictionTable:
@@ -151,7 +196,7 @@ def _table(rows: Rows, probs: np.ndarray, fold: np.ndarray, config: OutcomeConfi
 
 def _ablated(view: Arrays, modality: str, how: str, rng: np.random.Generator, net: OutcomeNet) -> Arrays:
     """Return the samples with one modality's inputs set to their training mean (`zero`) or exchanged between samples."""
-    names = [n for n in view.inputs if n.split(".")[0] == modality or (modality == "action" and n in ("motion", "joints"))]
+    names = [n for n in view.inputs if n.split(".")[0] == modality or (modality == "action" and n in ACTIONS)]
     order = rng.permutation(len(view))
     inputs = dict(view.inputs)
     for name in names:
@@ -174,7 +219,7 @@ def cross_validate(
     ablate = config.ablations and not config.fine_tune
     modalities = [m for m in MODALITIES if m in config.modalities] if ablate else []
     names = ["none", *(f"{m}:{how}" for m in modalities for how in ("zero", "shuffle"))]
-    probs = {name: np.zeros((len(fold), 2)) for name in names}
+    probs = {name: np.zeros((len(fold), len(rows.outcomes))) for name in names}
     for k in range(n_folds):
         path = config.out / "folds" / f"fold-{k}.npz"
         test = np.flatnonzero(fold == k)
@@ -195,8 +240,9 @@ def cross_validate(
             np.savez(file, allow_pickle=False, **{name: probs[name][test] for name in names})
         path.with_suffix(".tmp").replace(path)
         first = test[rows.moment[test] == "initial"]
-        stable, gentle, both = accuracy(rows.labels[first], probs["none"][first])
-        tell(f"  fold {k + 1}/{n_folds}: stable {stable:.3f}  gentle {gentle:.3f}  both {both:.3f}  (before the regrasp)")
+        found = named_accuracy(rows.outcomes, rows.labels[first], probs["none"][first])
+        words = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
+        tell(f"  fold {k + 1}/{n_folds}: {words}  (before the regrasp)")
     return [_table(rows, probs[name], fold, config, name) for name in names]
 
 
@@ -211,24 +257,30 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     reader = open_dataset(config.data)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    inputs = inputs_of(config.modalities, fingers(reader))
-    samples = load_samples(reader, inputs, config.features, raw=config.fine_tune)
+    inputs = inputs_of(config.modalities, fingers(reader), task_of(reader))
+    readers = [reader, *(open_dataset(path) for path in config.also)]
+    samples = join_samples([load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers])
     tell(f"{model_name(config.modalities)}: {len(np.unique(samples.rows.trial))} trials, {len(samples.rows.trial)} rows")
     metrics: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     config.out.mkdir(parents=True, exist_ok=True)
     if config.folds:
         tables = cross_validate(samples, inputs, config, tell)
+        platt = replace(tables[0], probs=cross_calibrate(tables[0].probs, tables[0].labels, tables[0].fold), ablation="platt")
+        platt.save(config.out / "calibrated.npz")
         for table in tables:
             name = "predictions" if table.ablation == "none" else f"ablation-{table.ablation.replace(':', '-')}"
             table.save(config.out / f"{name}.npz")
         first = tables[0].moment == "initial"
-        stable, gentle, both = accuracy(tables[0].labels[first], tables[0].probs[first])
-        metrics = {"stable": stable, "gentle": gentle, "both": both, "n": int(first.sum()), "group": config.group}
+        found = named_accuracy(samples.rows.outcomes, tables[0].labels[first], tables[0].probs[first])
+        metrics = {**found, "n": int(first.sum()), "group": config.group}
+        extra["platt"] = fit_calibrators(tables[0].probs, tables[0].labels)
     if config.final:
         everything = np.ones(len(samples.rows.trial), bool)
         net = train_net(samples, everything, inputs, config, seed=config.seed + FINAL_SEED)
-        extra = {
+        extra |= {
             "recipe": "outcome",
+            "task": task_of(reader),
             "modalities": list(config.modalities),
             "backbone": config.features.backbone,
             "backbone_weights": None if config.features.weights is None else str(config.features.weights),
@@ -236,6 +288,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
             "crops": config.features.crops,
             "fine_tuned": config.fine_tune,
             "data": str(config.data.resolve()),
+            "also": [str(path.resolve()) for path in config.also],
             "seed": config.seed,
             "group": config.group,
         }
@@ -246,6 +299,9 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
 
 class OutcomePredictor:
     """A trained run as an `OutcomeModel`: from an observation to probabilities of many actions."""
+
+    task = "gentle"
+    """What the run must have been trained on."""
 
     def __init__(self, folder: Path, *, precision: str = "fp32") -> None:
         """Load a run.
@@ -258,6 +314,8 @@ class OutcomePredictor:
             raise RunError(
                 f"{folder} is a run of {run.extra.get('recipe')!r}, the planner needs one of `palpate train outcome` on images"
             )
+        if run.extra.get("task", "gentle") != self.task:
+            raise RunError(f"{folder} was trained on {run.extra['task']!r} trials; a run on {self.task!r} trials is needed")
         config = OutcomeNetConfig.from_dict(run.net)
         net = config.build()
         net.load_state_dict(dict(run.weights))
@@ -305,7 +363,10 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
     run = load_run(folder)
     reader = open_dataset(data)
     modalities = tuple(run.extra["modalities"])
-    inputs = inputs_of(modalities, fingers(reader))
+    task = task_of(reader)
+    if task != run.extra.get("task", "gentle"):
+        raise DataError(f"{data} holds trials of {task!r}, {folder} was trained on {run.extra.get('task', 'gentle')!r}")
+    inputs = inputs_of(modalities, fingers(reader), task)
     weights = run.extra.get("backbone_weights")
     settings = FeatureSettings(
         backbone=run.extra["backbone"],
@@ -320,4 +381,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
         data=data, out=folder, modalities=modalities, group="object", seed=run.extra["seed"], features=settings
     )
     fold = np.zeros(len(samples.rows.trial), int)
-    return _table(samples.rows, predict(net, samples.views[0]), fold, config)
+    probs = predict(net, samples.views[0])
+    if task == "regrasp" and "platt" in run.extra:  # as its planner does; gentle grasping plans with the net's own probabilities
+        probs = calibrate(probs, run.extra["platt"])
+    return _table(samples.rows, probs, fold, config)

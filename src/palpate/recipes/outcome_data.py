@@ -6,6 +6,7 @@ With the two crops of Section IV-A.1 that makes six samples a trial.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,16 +43,15 @@ class Rows:
     pose: np.ndarray
     moment: np.ndarray
     """(N,) each one of `MOMENTS`."""
-    motion: np.ndarray
-    """(N, 4) float32."""
-    joints: np.ndarray
-    """(N, 16) float32."""
+    actions: Mapping[str, np.ndarray]
+    """(N, ...) float32 by action input of the net."""
+    outcomes: tuple[str, ...]
     labels: np.ndarray
-    """(N, 2) float32 stable, gentle; NaN unknown."""
+    """(N, outcomes) float32; NaN unknown."""
 
 
-def read_rows(reader: EpisodeReader) -> Rows:
-    """Return the rows of every trial that has an action (trials that failed have none)."""
+def gentle_rows(reader: EpisodeReader) -> Rows:
+    """Return the rows of every gentle-grasping trial that has an action (trials that failed have none)."""
     if len(reader) == 0:
         raise DataError(f"{reader.root} holds no finished trial; collect some first")
     action = reader.column("array.action")
@@ -67,8 +67,8 @@ def read_rows(reader: EpisodeReader) -> Rows:
         object=reader.column("group.object")[position].astype(str),
         pose=reader.column("group.pose")[position].astype(str),
         moment=moment,
-        motion=motion,
-        joints=action[position, 4:].astype(np.float32),
+        actions={"motion": motion, "joints": action[position, 4:].astype(np.float32)},
+        outcomes=("stable", "gentle"),
         labels=labels[position].astype(np.float32),
     )
 
