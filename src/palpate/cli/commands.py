@@ -143,6 +143,26 @@ class ImportBts3:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportWedge:
+    """Import squeezes of the GelSight Wedge compliance set: video, force and width of each take."""
+
+    folder: Positional[Path]
+    """Folder with one folder a date, as the set is published."""
+    out: Path
+    """Folder of the data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOctopi:
+    """Import touch videos of PhysiCLeAR (Octopi), with ranks of hardness and roughness."""
+
+    folder: Positional[Path]
+    """Folder of the set, as it is published."""
+    out: Path
+    """Folder of the data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Info:
     """Say what a data set holds."""
 

@@ -18,7 +18,11 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
     },
     "touch": {"": (commands.Touch, "touch")},
     "calibrate": {"touch": (commands.CalibrateTouch, "calibrate_touch")},
-    "import": {"bts3": (commands.ImportBts3, "import_bts3")},
+    "import": {
+        "bts3": (commands.ImportBts3, "import_bts3"),
+        "wedge": (commands.ImportWedge, "import_wedge"),
+        "octopi": (commands.ImportOctopi, "import_octopi"),
+    },
     "info": {"": (commands.Info, "info")},
     "train": {"outcome": (commands.TrainOutcome, "train")},
     "evaluate": {"": (commands.Evaluate, "evaluate")},

@@ -13,6 +13,7 @@ import numpy as np
 from palpate.cli import commands
 from palpate.core.errors import PalpateError
 from palpate.core.randomness import generator
+from palpate.data.external.video import Imported
 from palpate.data.reader import open_dataset
 from palpate.data.review import read_review
 from palpate.evaluation import loop
@@ -140,7 +141,8 @@ def _summary(folder: Path) -> str:
             f"  {name:22s} {stream['kind']:7s} {tuple(stream['shape'])!s:16s} {rate}, in {stream['present_in']} episodes"
         )
     for name, label in summary["labels"].items():
-        lines.append(f"  label {name:20s} yes {label['yes']}, no {label['no']}, unknown {label['unknown']}")
+        counts = ", ".join(f"{value} {count}" for value, count in label.items())
+        lines.append(f"  label {name:20s} {counts}")
     for kind, count in summary["groups"].items():
         lines.append(f"  group {kind:20s} {count} different")
     lines += [f"  {key}: {summary[key]}" for key in ("missing", "damaged", "duplicates") if summary[key] not in ([], "none")]
@@ -166,6 +168,30 @@ def import_bts3(config: commands.ImportBts3) -> None:
         for episode in episodes:
             writer.write(episode)
     _say(_summary(config.out))
+
+
+def import_wedge(config: commands.ImportWedge) -> None:
+    """Run `palpate import wedge`."""
+    from palpate.data.external.wedge import import_wedge as run
+
+    _tell_import(run(config.folder, config.out))
+
+
+def import_octopi(config: commands.ImportOctopi) -> None:
+    """Run `palpate import octopi`."""
+    from palpate.data.external.octopi import import_octopi as run
+
+    _tell_import(run(config.folder, config.out))
+
+
+def _tell_import(imported: Imported) -> None:
+    _say(_summary(imported.out))
+    for line in imported.left_out:
+        _say(f"  left out: {line}")
+    if imported.unlabelled:
+        _say(f"  without label, and never scored: {', '.join(imported.unlabelled)}")
+    for note in imported.notes:
+        _say(f"  note: {note}")
 
 
 def train(config: commands.TrainOutcome) -> None:

@@ -19,6 +19,9 @@ from palpate.data.review import corrections
 from palpate.data.shards import naming, open_file
 from palpate.data.table import file_specs, is_light, row_to_episode
 
+_RANKS = 10
+"""A label of whole numbers with more different values than this is no rank."""
+
 OPEN_FILES = 32
 """Shards kept open at once."""
 
@@ -209,10 +212,7 @@ class EpisodeReader:
                 }
                 for name, spec in sorted(self.streams.items())
             },
-            "labels": {
-                name: {"yes": int((v > 0.5).sum()), "no": int((v <= 0.5).sum()), "unknown": int(np.isnan(v).sum())}
-                for name, v in labels.items()
-            },
+            "labels": {name: _counts(values) for name, values in labels.items()},
             "groups": {kind: len({g for g in values if g is not None}) for kind, values in groups.items()},
             "size_bytes": sum(file.path.stat().st_size for file in self._files),
         }
@@ -301,6 +301,18 @@ class EpisodeReader:
 def open_dataset(root: str | Path, *, skip_damaged: bool = False) -> EpisodeReader:
     """Open a data folder for reading; see `EpisodeReader`."""
     return EpisodeReader(root, skip_damaged=skip_damaged)
+
+
+def _counts(label: np.ndarray) -> dict[str, int | str]:
+    """Return how often each value of a label (N,) occurs, or its range if it is no yes or no and no rank."""
+    known = label[np.isfinite(label)]
+    unknown = {"unknown": len(label) - len(known)}
+    if np.isin(known, (0.0, 1.0)).all():
+        return {"yes": int((known == 1).sum()), "no": int((known == 0).sum()), **unknown}
+    values, counts = np.unique(known, return_counts=True)
+    if len(values) <= _RANKS and (values == np.rint(values)).all():
+        return {**{f"{int(v)}:": int(n) for v, n in zip(values, counts, strict=True)}, **unknown}
+    return {"from": f"{known.min():.4g}", "to": f"{known.max():.4g}", **unknown}
 
 
 def _columns(schema: pa.Schema, streams: set[str]) -> list[str]:

@@ -1,0 +1,131 @@
+"""The experiments on real presses, on made-up ones whose order is known, and a small part of the real squeezes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palpate.core.errors import DataError
+from palpate.core.records import Episode, Stream
+from palpate.data.external.video import pad_stream, series_stream
+from palpate.data.external.wedge import FORCE, WIDTH, import_wedge
+from palpate.data.reader import open_dataset
+from palpate.data.writer import EpisodeWriter
+from palpate.perception.press_features import NAMES
+from palpate.recipes.hardness_real import rank_interval, rank_row, read_presses
+from palpate.recipes.hardness_real_wedge import INDICES, onset_rows, read_squeezes, softness_rows
+from press_fakes import clock, press
+
+REAL = Path(__file__).parents[1].parent / "shared" / "data" / "gelsight_wedge_compliance"
+
+
+def stored(folder, episodes):
+    with EpisodeWriter.create(folder, task="press") as writer:
+        for index, (groups, streams, labels) in enumerate(episodes):
+            named: dict[str, Stream] = {s.spec.name: s for s in streams}
+            writer.write(Episode(index=index, seed=0, task="press", groups=groups, streams=named, labels=labels))
+    return open_dataset(folder)
+
+
+def clip(seed, **kwargs):
+    return press(seed, rows=60, cols=80, **kwargs)
+
+
+def test_presses_are_ordered_over_unseen_objects_and_the_controls_are_not(tmp_path):
+    rng = np.random.default_rng(0)
+    episodes = []
+    for obj in range(15):
+        gain = 15 * 2 ** (obj % 3) * rng.uniform(0.85, 1.15)
+        video = pad_stream(clip(obj, gain=gain, on=25, off=45), clock(), "gel")
+        groups = {"object": f"o{obj}", "setting": "ab"[obj // 8], "take": f"o{obj}/0"}
+        episodes.append((groups, [video], {"hardness_rank": float(obj % 3), "roughness_rank": None}))
+    nothing = {"hardness_rank": None, "roughness_rank": None}
+    episodes.append(({"object": "unknown", "take": "u/0"}, [pad_stream(clip(99), clock(), "gel")], nothing))
+    episodes.append(({"object": "o1", "take": "o1/9"}, [pad_stream(clip(98, n=5), clock(5), "gel")], nothing))
+    episodes.append(({"object": "o1", "take": "o1/10"}, [], nothing))
+    table = read_presses(stored(tmp_path / "d", episodes))
+    assert len(table.objects) == 16
+    assert table.unlabelled == ("unknown",)
+    assert [line.partition(":")[0] for line in table.left_out] == ["o1/9", "o1/10"]
+    truth = table.labels["hardness_rank"]
+    press, still, setting = (
+        rank_row("hardness_rank", name, features, truth, table.objects, seeds=(0,), folds=3)
+        for name, features in (("press", table.press), ("still", table.still), ("setting", table.setting))
+    )
+    assert (press.objects, press.clips) == (15, 15)
+    assert press.spearman.value > 0.85
+    assert press.spearman.low > 0.5
+    assert press.accuracy.value > press.majority + 0.3
+    assert press.majority <= 0.4
+    assert still.objects == 15
+    assert still.spearman.value < 0.5
+    assert setting.spearman.value < 0.5
+
+
+def test_choices_never_see_the_tested_objects():
+    """With labels at random, whatever is chosen inside must not order the objects outside."""
+    values = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        objects = np.repeat([f"o{i:02d}" for i in range(30)], 2)
+        truth = np.repeat(rng.integers(0, 3, 30), 2).astype(float)
+        features = np.repeat(rng.normal(size=(30, len(NAMES))), 2, axis=0)
+        values.append(rank_row("x", "noise", features, truth, objects, seeds=(seed,), folds=3).spearman.value)
+    assert abs(np.mean(values)) < 0.35
+
+
+def test_the_interval_of_a_rank_correlation_holds_its_value():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 40).astype(float)
+    interval = rank_interval((truth + rng.normal(0, 1, 40))[None], truth, rng, resamples=300)
+    assert interval.low < interval.value < interval.high
+    assert rank_interval(truth[None], truth, rng, resamples=100).low == pytest.approx(1.0)
+
+
+def squeeze(seed, stiffness, on):
+    closing = np.clip(np.arange(60) - on, 0, 30) * 0.5e-3
+    force = 0.1 + 1e3 * stiffness * np.where(np.arange(60) < 50, closing, 0)
+    frames = clip(seed, on=on, off=50, ramp=round(20 / stiffness))
+    return [
+        pad_stream(frames, clock(), "gel"),
+        series_stream(FORCE, "N", force, clock()),
+        series_stream(WIDTH, "m", 0.08 - closing, clock()),
+    ]
+
+
+def test_squeezes_give_onset_stiffness_and_an_order(tmp_path):
+    episodes = [
+        ({"object": f"o{i}", "take": f"o{i}/{t}"}, squeeze(10 * i + t, s, 10 + t), {})
+        for i, s in enumerate((1.0, 1.5, 2.0, 3.0))
+        for t in range(2)
+    ]
+    found = read_squeezes(stored(tmp_path / "d", episodes))
+    for row in onset_rows(found):
+        assert (row.trials, row.within, row.missed) == (8, 1.0, 0)
+    assert found[0].stiffness.value == pytest.approx(1000.0, rel=1e-6)
+    video = softness_rows(found)[0]
+    assert video.index == INDICES[0]
+    assert video.objects.value == pytest.approx(1.0)
+    assert (video.separated, video.pairs) == (1.0, 6)
+
+
+def test_missing_streams_and_too_few_objects_are_told(tmp_path):
+    streams = squeeze(0, 1.0, 10)
+    data = stored(tmp_path / "a", [({"object": "o", "take": "o/0"}, streams, {})])
+    with pytest.raises(DataError, match="at least 3"):
+        softness_rows(read_squeezes(data))
+    data = stored(tmp_path / "b", [({"object": "o", "take": "o/0"}, streams[:2], {})])
+    with pytest.raises(DataError, match=r"has no gripper\.width"):
+        read_squeezes(data)
+
+
+def test_real_squeezes_of_one_day(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip(f"no folder {REAL}")
+    done = import_wedge(REAL / "2024-01-10", tmp_path / "out", corners=REAL / "wedge_config" / "config_100.csv")
+    found = {s.take.partition("/")[2]: s for s in read_squeezes(open_dataset(done.out))}
+    assert found["bolt/1"].stiffness.reason == "not enough steps"
+    assert "ends_in_contact" in found["bolt/1"].problems
+    assert found["rose_eraser/2"].stiffness.low > 0
+    free = onset_rows(list(found.values()))
+    assert free[1].worst <= 3
