@@ -220,3 +220,58 @@ def test_raw_images_pass_through_trainable_encoders_after_cropping(names):
     torch.testing.assert_close(net(inputs), net(inputs), rtol=0, atol=0)
     cropped = {name: image[:, 1:9, 2:10] for name, image in images.items()}
     torch.testing.assert_close(net(inputs), net({**cropped, "motion": inputs["motion"]}), rtol=0, atol=1e-6)
+
+
+WHOLE = OutcomeNetConfig(
+    inputs=("vision", "place", "touch.left", "touch.right", "action"),
+    outcomes=("stable",),
+    feature_dim=12,
+    width=32,
+    action_dim=13,
+    place_dim=5,
+)
+
+
+def test_an_action_in_one_branch_scores_as_the_forward_pass_and_may_lack_the_place():
+    torch.manual_seed(0)
+    net = WHOLE.build().eval()
+    values = arrays(np.random.default_rng(1), 40, WHOLE)
+    net.fit_normalisation(values)
+    scorer = NetScorer(net)
+    state = {name: values[name][:1] for name in WHOLE.inputs if name != "action"}
+    whole = {**{name: np.repeat(value, 40, axis=0) for name, value in state.items()}, "action": values["action"]}
+    with torch.inference_mode():
+        expected = torch.sigmoid(net(tensors(whole))).numpy()
+    found = scorer.score(scorer.encode_features(state), values["action"])
+    assert found.shape == (40, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    del state["place"]
+    assert np.abs(scorer.score(scorer.encode_features(state), values["action"]) - found).max() > 1e-4
+
+
+def test_an_action_in_one_branch_excludes_motion_and_joints_and_needs_its_size():
+    with pytest.raises(PalpateError, match="action_dim"):
+        OutcomeNetConfig(inputs=("action",))
+    with pytest.raises(PalpateError, match="motion and joints left out"):
+        OutcomeNetConfig(inputs=("motion", "action"), action_dim=3)
+    with pytest.raises(PalpateError, match="place_dim"):
+        OutcomeNetConfig(inputs=("place",))
+
+
+@pytest.mark.slow
+def test_touch_encoders_are_tied_and_the_camera_has_its_own():
+    config = OutcomeNetConfig(
+        inputs=("vision", "touch.left", "touch.right", "action"),
+        action_dim=3,
+        width=8,
+        encoder="resnet18",
+        sharing="touch",
+        image_size=64,
+    )
+    net = config.build().eval()
+    assert set(net.encoders) == {"vision", "touch"}
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
+    left, right = (net._encode(name, image) for name in ("touch.left", "touch.right"))
+    torch.testing.assert_close(left, right)
+    assert (net._encode("vision", image) - left).abs().max() > 1e-3

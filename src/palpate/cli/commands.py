@@ -336,7 +336,7 @@ class DemoRegrasp:
     """Trials to collect."""
     grasps: int = 3
     """Closed-loop trials an object and policy."""
-    epochs: int = 8
+    epochs: int = 4
     """Passes over the training data."""
     image_size: int = 160
     """Side of the image that the backbone sees [px]."""

@@ -66,6 +66,8 @@ class Observation:
     """(3,) [m] world; where perception located the object, not the simulator's truth."""
     object_pixel: np.ndarray | None = None
     """(2,) column and row of that position in the camera image."""
+    object_size: np.ndarray | None = None
+    """(2,) radius and height of the upright cylinder that perception put around the object [m]."""
     joint_position: np.ndarray | None = None
     """(J,) measured hand joint angles [rad]."""
     hand_pose: np.ndarray | None = None

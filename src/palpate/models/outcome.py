@@ -27,6 +27,8 @@ from palpate.models.backbones import Backbone, build_backbone
 from palpate.models.layers import Dropout, Mlp, Standardise
 
 Inputs = Mapping[str, torch.Tensor]
+PLACE = "place"
+"""The input that says where perception found the object relative to the hand, as numbers."""
 ACTIONS = ("motion", "joints", "action")
 """The inputs that are chosen. A net has the first two, in the order of the action vector, or the third: all numbers in one branch."""
 
@@ -36,8 +38,8 @@ class OutcomeNetConfig:
     """Which inputs the net has, and how large it is. The defaults are the paper's."""
 
     inputs: tuple[str, ...] = ("vision", "touch.thumb", "touch.middle", "motion", "joints")
-    """Images or their features: `vision`, `touch.FINGER`. Touch as numbers: `taxels.FINGER`. The action: `motion` and `joints`,
-    or `action`."""
+    """Images or their features: `vision`, `touch.FINGER`. Touch as numbers: `taxels.FINGER`. Where the object was found: `place`. The
+    action: `motion` and `joints`, or `action`."""
     outcomes: tuple[str, ...] = ("stable", "gentle")
     """Names of the logits."""
     feature_dim: int = 1280
@@ -48,6 +50,8 @@ class OutcomeNetConfig:
     """Number of hand joints J."""
     action_dim: int = 0
     """Numbers of the input `action`, which needs it."""
+    place_dim: int = 0
+    """Numbers of the input `place`, which needs it."""
     width: int = 1024
     """Hidden units W of every layer."""
     dropout: float = 0.25
@@ -62,10 +66,12 @@ class OutcomeNetConfig:
     def __post_init__(self) -> None:
         """Refuse unknown inputs and taxels without a size."""
         for name in self.inputs:
-            if name not in ("vision", *ACTIONS) and name.split(".")[0] not in ("touch", "taxels"):
-                raise UnknownNameError("model input", name, ("vision", "touch.FINGER", "taxels.FINGER", *ACTIONS))
+            if name not in ("vision", PLACE, *ACTIONS) and name.split(".")[0] not in ("touch", "taxels"):
+                raise UnknownNameError("model input", name, ("vision", "touch.FINGER", "taxels.FINGER", PLACE, *ACTIONS))
         if self.taxel_inputs and self.taxel_dim < 1:
             raise PalpateError(f"inputs {self.taxel_inputs} need taxel_dim, the numbers of one finger; got {self.taxel_dim}")
+        if PLACE in self.inputs and self.place_dim < 1:
+            raise PalpateError(f"the input 'place' needs place_dim; got {self.place_dim}")
         if "action" in self.inputs and (self.action_dim < 1 or {"motion", "joints"} & set(self.inputs)):
             raise PalpateError(
                 f"the input 'action' needs action_dim (got {self.action_dim}), and motion and joints left out; got inputs {self.inputs}"
@@ -85,6 +91,8 @@ class OutcomeNetConfig:
         """Return the size of an input as it enters its branch."""
         if name in ACTIONS:
             return {"motion": 4, "joints": self.joint_dim, "action": self.action_dim}[name]
+        if name == PLACE:
+            return self.place_dim
         return self.taxel_dim if name in self.taxel_inputs else self.feature_dim
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from palpate.learning.checkpoint import Run, load_run, save_run
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.learning.loop import TrainConfig, fit, predict
 from palpate.models.backbones import build_backbone
-from palpate.models.outcome import ACTIONS, NetScorer, OutcomeNet, OutcomeNetConfig
+from palpate.models.outcome import ACTIONS, PLACE, NetScorer, OutcomeNet, OutcomeNetConfig
 from palpate.perception.views import object_view, touch_view
 from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, gentle_rows, image_features, raw_views
 from palpate.recipes.regrasp_data import regrasp_rows
@@ -63,6 +63,8 @@ ROWS: dict[str, Callable[[EpisodeReader], Rows]] = {"gentle": gentle_rows, "regr
 """How each task's episodes become samples."""
 
 ACTION_INPUTS = {"gentle": ("motion", "joints"), "regrasp": ("action",)}
+VISION_NUMBERS: dict[str, tuple[str, ...]] = {"gentle": (), "regrasp": (PLACE,)}
+"""What the camera tells beside its picture."""
 
 
 def task_of(reader: EpisodeReader) -> str:
@@ -81,7 +83,7 @@ def inputs_of(modalities: tuple[str, ...], touch: tuple[str, ...], task: str = "
     for name in modalities:
         if name not in MODALITIES:
             raise UnknownNameError("modality", name, MODALITIES)
-    out: list[str] = ["vision"] if "vision" in modalities else []
+    out: list[str] = ["vision", *VISION_NUMBERS[task]] if "vision" in modalities else []
     if "touch" in modalities:
         if not touch:
             raise PalpateError("this data set has no touch; leave `touch` out of --modalities")
@@ -151,11 +153,13 @@ def train_net(samples: Samples, chosen: np.ndarray, inputs: tuple[str, ...], con
     shape: dict[str, Any] = {"inputs": inputs, "outcomes": samples.rows.outcomes, "width": config.width}
     if "action" in inputs:
         shape |= {"action_dim": data.inputs["action"].shape[1], "sharing": "touch"}
+    if PLACE in inputs:
+        shape |= {"place_dim": data.inputs[PLACE].shape[1]}
     torch.manual_seed(seed)
     if config.fine_tune:
         shape |= {"encoder": config.features.backbone, "image_size": config.features.size}
     else:
-        first = next((array for name, array in data.inputs.items() if name not in ACTIONS), None)
+        first = next((array for name, array in data.inputs.items() if name not in (PLACE, *ACTIONS)), None)
         shape |= {"feature_dim": 1280 if first is None else first.shape[1]}
     net = OutcomeNetConfig(**shape).build(pretrained=config.fine_tune)
     net.fit_normalisation(data.inputs, data.presence)
@@ -346,12 +350,17 @@ class OutcomePredictor:
 
     def encode(self, observation: Observation) -> Any:
         """Return the state's share of the fusion layer; an absent sensor is absent."""
-        views = self.views(observation)
+        views, numbers = self.views(observation), self.numbers(observation)
         if self._backbone is None or not views:
-            return self._scorer.encode_features({name: view[None] for name, view in views.items()})
+            return self._scorer.encode_features({**{name: view[None] for name, view in views.items()}, **numbers})
         images = np.stack(list(views.values()))
         features = extract_features(self._backbone, images, self._features, progress=False)[0]
-        return self._scorer.encode_features({name: features[i : i + 1] for i, name in enumerate(views)})
+        return self._scorer.encode_features({**{name: features[i : i + 1] for i, name in enumerate(views)}, **numbers})
+
+    def numbers(self, observation: Observation) -> dict[str, np.ndarray]:
+        """Return what the model senses beside images, (1, D) by input; nothing in gentle grasping."""
+        del observation
+        return {}
 
     def score(self, state: Any, actions: np.ndarray) -> np.ndarray:
         """Return (N, 2) float32 probabilities of stable and gentle for actions (N, 20)."""

@@ -44,7 +44,7 @@ class Rows:
     moment: np.ndarray
     """(N,) each one of `MOMENTS`."""
     actions: Mapping[str, np.ndarray]
-    """(N, ...) float32 by action input of the net."""
+    """(N, ...) float32 by input of the net that is numbers: the action, and where the object was found."""
     outcomes: tuple[str, ...]
     labels: np.ndarray
     """(N, outcomes) float32; NaN unknown."""

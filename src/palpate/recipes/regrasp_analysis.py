@@ -29,6 +29,7 @@ def observation_at(episode: Episode, moment: str) -> Observation:
         touch_rest={name: TactileFrame(image=stream.at(rest), time=rest) for name, stream in touch.items()},
         object_position=episode.arrays["object_position"],
         object_pixel=episode.arrays["object_pixel"],
+        object_size=episode.arrays["cylinder"],
         hand_pose=episode.arrays["start_pose" if moment == "initial" else "hand_pose"],
         grip_force=None if force is None else float(force[0]),
     )

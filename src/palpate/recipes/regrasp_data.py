@@ -18,6 +18,9 @@ from palpate.worlds.regrasp_physics import CLOSING_YAW
 ACTION_NAMES = ("dx", "dy", "dz", "dyaw", "dforce", "force", "x", "y", "z", "yaw", "gripper dx", "gripper dy", "gripper dz")
 """Motion [m, rad] in the world and change of force [N], present force [N], pose [m, rad], motion in the gripper's frame [m]."""
 
+PLACE_NAMES = ("across", "along", "up", "radius", "height")
+"""Centre of the cylinder's top from the gripper, in its frame, and the cylinder's size [m]."""
+
 
 def action_input(actions: np.ndarray, pose: np.ndarray, force: np.ndarray | float) -> np.ndarray:
     """Return what the action branch sees (N, 13) float32; see `ACTION_NAMES`.
@@ -38,6 +41,22 @@ def action_input(actions: np.ndarray, pose: np.ndarray, force: np.ndarray | floa
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
+def place_input(pose: np.ndarray, position: np.ndarray, cylinder: np.ndarray) -> np.ndarray:
+    """Return where the object was found relative to the gripper (N, 5) float32: see `PLACE_NAMES`.
+
+    Args:
+        pose: (N, 4) present x, y, z [m] and yaw [rad] of the end effector.
+        position: (N, 3) centre of the top of the cylinder around the object [m], from depth images.
+        cylinder: (N, 2) its radius and height [m].
+    """
+    pose, position, cylinder = (np.atleast_2d(values) for values in (pose, position, cylinder))
+    turn = pose[:, 3] + CLOSING_YAW
+    cos, sin = np.cos(turn), np.sin(turn)
+    dx, dy = (position[:, :2] - pose[:, :2]).T
+    columns = (cos * dx + sin * dy, -sin * dx + cos * dy, position[:, 2] - pose[:, 2], cylinder[:, 0], cylinder[:, 1])
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
 def regrasp_rows(reader: EpisodeReader) -> Rows:
     """Return the rows of every trial with a closed initial grasp (trials that failed have no action)."""
     if len(reader) == 0 or "array.force" not in reader.names:
@@ -54,13 +73,19 @@ def regrasp_rows(reader: EpisodeReader) -> Rows:
         action_input(action[good], start[good], 0.0),
         action_input(still, end[good], still[:, 4]),
     )
+    found, cylinder = (reader.column(f"array.{name}")[good] for name in ("object_position", "cylinder"))
+    before, after = (place_input(pose[good], found, cylinder) for pose in (start, end))
+    by_place = (before, before, after)
     return Rows(
         position=position,
         trial=reader.indices[position],
         object=reader.column("group.object")[position].astype(str),
         pose=np.full(len(position), "any"),
         moment=moment,
-        actions={"action": np.stack(by_moment, axis=1).reshape(len(position), -1)},
+        actions={
+            "action": np.stack(by_moment, axis=1).reshape(len(position), -1),
+            "place": np.stack(by_place, axis=1).reshape(len(position), -1),
+        },
         outcomes=("stable",),
         labels=reader.column("label.stable")[position, None].astype(np.float32),
     )

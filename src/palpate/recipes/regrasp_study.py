@@ -50,7 +50,7 @@ class StudyConfig:
     """How large a study."""
 
     out: Path
-    trials: int = 2500
+    trials: int = 5000
     seeds: int = 3
     """Training seeds of Table I."""
     folds: int = 3
@@ -59,7 +59,7 @@ class StudyConfig:
     sets: tuple[str, ...] = ("easy", "hard")
     on_policy: int = 1000
     """Trials collected with the full model, on which it and the vision model are then trained again; 0 for none."""
-    epochs: int = 8
+    epochs: int = 4
     image_size: int = 160
     max_looks: int = MAX_LOOKS
     analysed: int = 44

@@ -17,7 +17,7 @@ from palpate.planning.grip import CylinderPolicy, GripObjective, GripPolicy
 from palpate.planning.regrasp import RandomPolicy
 from palpate.recipes.collection import CollectConfig, run_trials
 from palpate.recipes.outcome import OutcomePredictor
-from palpate.recipes.regrasp_data import action_input
+from palpate.recipes.regrasp_data import action_input, place_input
 from palpate.recipes.regrasp_task import RegraspTask
 from palpate.worlds.regrasp import RegraspConfig, RegraspWorld
 from palpate.worlds.regrasp_physics import CLOSING_YAW
@@ -64,6 +64,11 @@ class RegraspPredictor(OutcomePredictor):
             raise PalpateError("the regrasp model needs hand_pose in the observation")
         shared = super().encode(observation)
         return GripState(shared=shared, pose=observation.hand_pose, force=observation.grip_force or 0.0)
+
+    def numbers(self, observation: Observation) -> dict[str, np.ndarray]:
+        """Return where the object was found, if it was."""
+        pose, found, size = observation.hand_pose, observation.object_position, observation.object_size
+        return {} if pose is None or found is None or size is None else {"place": place_input(pose, found, size)}
 
     def score(self, state: GripState, actions: np.ndarray) -> np.ndarray:
         """Return (N, 1) calibrated probabilities of stable for actions (N, 5)."""

@@ -328,6 +328,7 @@ class RegraspWorld:
             touch_rest=dict(self._rest),
             object_position=self._cylinder.position,
             object_pixel=self._cylinder.pixel,
+            object_size=np.array([self._cylinder.radius, self._cylinder.height]),
             hand_pose=rig.stage(),
             grip_force=self._force,
         )
