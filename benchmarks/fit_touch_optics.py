@@ -24,8 +24,8 @@ Thickness is the catalogue's: for the GelSight what its presses prefer, for the 
 presses all lie in the middle of the picture, so its light is taken to be the same everywhere and its polynomial is kept low: with the usual
 plan balls are drawn better (benchmarks/touch_truth.py), but everything else than a ball in the middle turns into garish colours.
 
-On the GelSight the folds by sectors would choose stronger penalties (correlation of held-out sectors .967, with these .953). Balls have no small
-slopes beside large ones, and with those penalties a coin or a letter is drawn far fainter than GelSights show them; pictures decided.
+On the GelSight the folds by sectors would choose stronger penalties (correlation of held-out sectors .967, with these .953). Balls have no
+small slopes beside large ones, and with those penalties a coin or a letter is drawn far fainter than GelSights show them; pictures decided.
 """
 
 

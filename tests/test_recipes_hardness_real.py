@@ -1,10 +1,12 @@
 """The experiments on real presses, on made-up ones whose order is known, and a small part of the real squeezes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from palpate.cli.main import main
 from palpate.core.errors import DataError
 from palpate.core.records import Episode, Stream
 from palpate.data.external.video import pad_stream, series_stream
@@ -12,9 +14,10 @@ from palpate.data.external.wedge import FORCE, WIDTH, import_wedge
 from palpate.data.reader import open_dataset
 from palpate.data.writer import EpisodeWriter
 from palpate.perception.press_features import NAMES
+from palpate.recipes import hardness_real
 from palpate.recipes.hardness_real import rank_interval, rank_row, read_presses
 from palpate.recipes.hardness_real_wedge import INDICES, onset_rows, read_squeezes, softness_rows
-from press_fakes import clock, press
+from press_fakes import clock, press, write_video
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "gelsight_wedge_compliance"
 
@@ -129,3 +132,32 @@ def test_real_squeezes_of_one_day(tmp_path):
     assert found["rose_eraser/2"].stiffness.low > 0
     free = onset_rows(list(found.values()))
     assert free[1].worst <= 3
+
+
+@pytest.mark.slow
+def test_ranks_are_trained_and_judged_by_the_commands(tmp_path, capsys, monkeypatch):
+    """Clips of made-up objects: the harder, the steeper and stronger the press; one object has no label."""
+    monkeypatch.setattr(hardness_real, "INNER_REPEATS", 1)
+    folder = tmp_path / "source"
+    folder.mkdir()
+    lines = ["object,upstream_split,hardness_rank,roughness_rank,texture_rank,material"]
+    for number in range(16):
+        rank = number % 3
+        known = number < 15
+        lines += [f"thing{number},train,{rank},{number % 2},1,rubber"] if known else []
+        for take in range(2):
+            frames = press(seed=2 * number + take, gain=25.0 + 20 * rank, ramp=14 - 4 * rank)
+            write_video(folder / f"thing{number}_{take}.mov", frames)
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    data, run, told = str(tmp_path / "d"), str(tmp_path / "run"), tmp_path / "e.json"
+    assert main(["import", "octopi", str(folder), "--out", data]) == 0
+    assert main(["train", "hardness", "--data", data, "--out", run]) == 0
+    assert main(["evaluate", run, "--data", data, "--json", str(told)]) == 0
+    found = json.loads(told.read_text())
+    assert found["n"] == 15 and found["spearman"] > 0.7 and 0 <= found["accuracy"] <= 1 and found["mae"] < 0.7
+    rows = {row["object"]: row["hardness"] for row in found["presses"]}
+    assert rows["thing15"]["label"] is None and rows["thing0"]["label"] == 0.0
+    assert all(row["interval"][0] <= row["rank"] <= row["interval"][1] for row in rows.values())
+    capsys.readouterr()
+    assert main(["train", "hardness", "--data", data, "--out", run]) == 1
+    assert "holds a finished run" in capsys.readouterr().err

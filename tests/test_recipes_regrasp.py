@@ -17,14 +17,25 @@ from palpate.recipes.regrasping import RegraspPredictor
 from palpate.worlds.regrasp_physics import CLOSING_YAW
 
 pytestmark = pytest.mark.slow
-TRIALS = 48
+TRIALS = 36
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("regrasp") / "study"
     config = StudyConfig(
-        out=out, trials=TRIALS, seeds=1, folds=2, grasps=1, sets=("easy",), on_policy=10, epochs=2, image_size=96, seed=3, max_looks=2, analysed=11
+        out=out,
+        trials=TRIALS,
+        seeds=1,
+        folds=2,
+        grasps=1,
+        sets=("easy",),
+        on_policy=10,
+        epochs=2,
+        image_size=96,
+        seed=3,
+        max_looks=2,
+        analysed=4,
     )
     return out, run_study(config, lambda line: None)
 

@@ -77,6 +77,30 @@ class CollectTouch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollectPresses:
+    """Collect simulated touch videos of soft balls pressed by hand, labelled with their hardness."""
+
+    out: Path
+    """Folder of the data set."""
+    presses: int = 400
+    """Number of presses in the data set when done."""
+    solver: Literal["layer", "half-space", "finite"] = "layer"
+    """Contact mechanics: a layer on a ball as a half-space, both as half-spaces, or finite elements of both bodies."""
+    sensor: str = "gelsight-2017"
+    """Name of a sensor with pictures, or a .toml or .json file that describes one."""
+    per_object: int = 2
+    """Presses of one ball."""
+    picture: int = 160
+    """Longer side of stored pictures [px]."""
+    seed: int = 0
+    """Seed of balls, gels and motions. The same seed gives the same data with any number of workers."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a data set that was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Touch:
     """Press one thing on a touch sensor and draw what it gives; or draw a table of things and sensors."""
 
@@ -209,6 +233,22 @@ class TrainOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainHardness:
+    """Train an estimator of hardness from touch videos: Shore 00 with an interval, or ranks, as the data are labelled."""
+
+    data: Path
+    """Folder of the data set."""
+    out: Path
+    """Folder of the run."""
+    seed: int = 0
+    """Seed of folds and of the fit."""
+    sensor: str | None = None
+    """Sensor of the pictures, where the data set does not say."""
+    optics: Path | None = None
+    """Its calibrated optics, if not its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Score a trained run on a data set that it has not seen."""
 
@@ -216,6 +256,8 @@ class Evaluate:
     """Folder of the run."""
     data: Path
     """Folder of the data set."""
+    without: tuple[Literal["radius", "approach", "force"], ...] = ()
+    """Hardness: what is known of presses beside the pictures, and must not be used."""
     calibrate: int | None = None
     """Touch as numbers: re-centre on this many unlabelled grasps of each object and pose; -1 for all of them."""
     seed: int = 0

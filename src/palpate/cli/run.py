@@ -96,6 +96,17 @@ def collect_touch(config: commands.CollectTouch) -> None:
     _say(f"collected in {(time.perf_counter() - started) / 60:.1f} minutes, {size / 1e9:.3f} GB, in {folder}")
 
 
+def collect_presses(config: commands.CollectPresses) -> None:
+    """Run `palpate collect presses`."""
+    from palpate.recipes.hardness_sim import PressesConfig
+    from palpate.recipes.hardness_sim import collect_presses as run
+
+    started = time.perf_counter()
+    folder = run(PressesConfig(**vars(config)))
+    _say(_summary(folder))
+    _say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
+
+
 def touch(config: commands.Touch) -> None:
     """Run `palpate touch`."""
     if config.gallery:
@@ -231,6 +242,16 @@ def train(config: commands.TrainOutcome) -> None:
     _say(f"run written to {folder}")
 
 
+def train_hardness(config: commands.TrainHardness) -> None:
+    """Run `palpate train hardness`."""
+    from palpate.recipes.hardness import HardnessConfig
+    from palpate.recipes.hardness import train_hardness as run
+
+    table = run(HardnessConfig(**vars(config)))
+    _say(json.dumps(table, indent=1))
+    _say(f"run written to {config.out}")
+
+
 def _accuracies(tables: list[PredictionTable]) -> str:
     if tables[0].labels.shape[1] == 1:
         from palpate.evaluation.scores_regrasp import accuracy_text
@@ -254,7 +275,17 @@ def evaluate(config: commands.Evaluate) -> None:
     """Run `palpate evaluate`."""
     from palpate.learning.checkpoint import load_run
 
-    if load_run(config.run).extra.get("recipe") == "taxels":
+    recipe = load_run(config.run).extra.get("recipe")
+    if config.without and recipe != "hardness":
+        raise PalpateError("--without is about runs of `palpate train hardness`; leave it out")
+    if recipe == "hardness":
+        from palpate.recipes.hardness import EXTRAS, evaluate_hardness
+
+        figures = evaluate_hardness(config.run, config.data, extras=[name for name in EXTRAS if name not in config.without])
+        _write_json(config.json, figures)
+        _say(json.dumps({name: value for name, value in figures.items() if name != "presses"}, indent=1))
+        return
+    if recipe == "taxels":
         from palpate.recipes.taxel_outcome import evaluate_taxels
 
         result = evaluate_taxels(config.run, config.data, config.calibrate or 0, config.seed)

@@ -391,6 +391,8 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
     )
     fold = np.zeros(len(samples.rows.trial), int)
     probs = predict(net, samples.views[0])
-    if task == "regrasp" and "platt" in run.extra:  # as its planner does; gentle grasping plans with the net's own probabilities
+    if (
+        task == "regrasp" and "platt" in run.extra
+    ):  # as its planner does; gentle grasping plans with the net's own probabilities
         probs = calibrate(probs, run.extra["platt"])
     return _table(samples.rows, probs, fold, config)

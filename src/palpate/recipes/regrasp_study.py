@@ -45,6 +45,7 @@ MODELS = (("vision", "action"), ("touch", "action"), ("vision", "touch", "action
 """Table I, in its order; chance is the fifth row."""
 FULL, VISION = "vision+touch+action", "vision+action"
 
+
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """How large a study."""
