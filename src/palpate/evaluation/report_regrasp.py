@@ -22,6 +22,7 @@ from palpate.evaluation.scores_regrasp import (
     grasp_figures,
     paired_success,
     right,
+    sure_forces,
 )
 from palpate.evaluation.tables import NOTHING, Table, model_title, percent, points
 
@@ -171,6 +172,12 @@ def loop_lines(results: RegraspResults) -> list[str]:
                 f"{objects}: least force - most likely success {points(paired_success(least, full, rng))} in success, with "
                 f"{100 * force_ratio(least, full):.0f} % of the force"
             )
+            n, low, high = sure_forces(least, full)
+            if n:
+                lines.append(
+                    f"{objects}: in the {n} trials with a grasp that is sure enough, least force takes {low:.1f} N, "
+                    f"the most likely success {high:.1f} N"
+                )
     return lines
 
 

@@ -153,6 +153,20 @@ def force_ratio(a: Mapping[str, Any], b: Mapping[str, Any], column: str = "comma
     return float(np.mean(np.array(a[column])[i]) / np.mean(np.array(b[column])[j]))
 
 
+def sure_forces(least: Mapping[str, Any], likeliest: Mapping[str, Any], threshold: float = 0.9) -> tuple[int, float, float]:
+    """Return in how many trials least force found a grasp that is sure enough, and its mean force and that of `likeliest` there [N].
+
+    In the other trials both objectives choose alike.
+    """
+    i, j = _common(least, likeliest)
+    sure = np.array(least["predicted"], float)[i] > threshold
+    if not sure.any():
+        return 0, float("nan"), float("nan")
+    forces = (np.array(rows["commanded_force"], float)[k][sure].mean() for rows, k in ((least, i), (likeliest, j)))
+    a, b = (float(force) for force in forces)
+    return int(sure.sum()), a, b
+
+
 def _common(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     _, i, j = np.intersect1d(np.array(a["trial"]), np.array(b["trial"]), return_indices=True)
     return i, j
