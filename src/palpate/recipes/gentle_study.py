@@ -79,7 +79,7 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
     with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
         for folder in pool.map(_train, jobs):
             tell(f"done: {folder.name}")
-            tables += [PredictionTable.load(path) for path in sorted(folder.glob("*.npz"))]
+            tables += [PredictionTable.load(path) for path in sorted(folder.glob("*.npz")) if path.stem != "calibrated"]
     return tables
 
 
