@@ -1,10 +1,11 @@
 import json
 import time
+from importlib import import_module
 
 import pytest
 
 from palpate import __version__
-from palpate.cli import run
+from palpate.cli import run_data
 from palpate.cli.main import COMMANDS, main
 
 
@@ -19,7 +20,8 @@ def test_help_lists_every_command(capsys):
 def test_every_command_has_a_function_and_help(capsys):
     for verb, objects in COMMANDS.items():
         for noun, (_, function) in objects.items():
-            assert callable(getattr(run, function))
+            module, _, name = function.partition(".")
+            assert callable(getattr(import_module(f"palpate.cli.{module}"), name))
             with pytest.raises(SystemExit) as end:
                 main([part for part in (verb, noun, "--help") if part])
             assert end.value.code == 0 and "usage" in capsys.readouterr().out
@@ -43,7 +45,7 @@ def test_interruptions_and_a_full_disk_end_in_a_message(error, monkeypatch, caps
     def broken(config):
         raise error
 
-    monkeypatch.setattr(run, "collect", broken)
+    monkeypatch.setattr(run_data, "collect", broken)
     code = main(["collect", "gentle", "--out", str(tmp_path)])
     message = capsys.readouterr().err
     assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)

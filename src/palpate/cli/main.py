@@ -12,27 +12,27 @@ from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
     "collect": {
-        "gentle": (commands.CollectGentle, "collect"),
-        "regrasp": (commands.CollectRegrasp, "collect_regrasp"),
-        "touch": (commands.CollectTouch, "collect_touch"),
-        "presses": (commands.CollectPresses, "collect_presses"),
+        "gentle": (commands.CollectGentle, "run_data.collect"),
+        "regrasp": (commands.CollectRegrasp, "run_data.collect_regrasp"),
+        "touch": (commands.CollectTouch, "run_data.collect_touch"),
+        "presses": (commands.CollectPresses, "run_data.collect_presses"),
     },
-    "touch": {"": (commands.Touch, "touch")},
-    "calibrate": {"touch": (commands.CalibrateTouch, "calibrate_touch")},
+    "touch": {"": (commands.Touch, "run_data.touch")},
+    "calibrate": {"touch": (commands.CalibrateTouch, "run_data.calibrate_touch")},
     "import": {
-        "bts3": (commands.ImportBts3, "import_bts3"),
-        "wedge": (commands.ImportWedge, "import_wedge"),
-        "octopi": (commands.ImportOctopi, "import_octopi"),
+        "bts3": (commands.ImportBts3, "run_data.import_bts3"),
+        "wedge": (commands.ImportWedge, "run_data.import_wedge"),
+        "octopi": (commands.ImportOctopi, "run_data.import_octopi"),
     },
-    "info": {"": (commands.Info, "info")},
-    "train": {"outcome": (commands.TrainOutcome, "train"), "hardness": (commands.TrainHardness, "train_hardness")},
-    "evaluate": {"": (commands.Evaluate, "evaluate")},
-    "grasp": {"gentle": (commands.GraspGentle, "grasp"), "regrasp": (commands.GraspRegrasp, "grasp_regrasp")},
-    "report": {"": (commands.Report, "report")},
-    "export": {"lerobot": (commands.ExportLerobot, "export_lerobot")},
-    "demo": {"gentle": (commands.Demo, "demo"), "regrasp": (commands.DemoRegrasp, "demo_regrasp")},
+    "info": {"": (commands.Info, "run_data.info")},
+    "train": {"outcome": (commands.TrainOutcome, "run.train"), "hardness": (commands.TrainHardness, "run.train_hardness")},
+    "evaluate": {"": (commands.Evaluate, "run.evaluate")},
+    "grasp": {"gentle": (commands.GraspGentle, "run.grasp"), "regrasp": (commands.GraspRegrasp, "run.grasp_regrasp")},
+    "report": {"": (commands.Report, "run.report")},
+    "export": {"lerobot": (commands.ExportLerobot, "run.export_lerobot")},
+    "demo": {"gentle": (commands.Demo, "run.demo"), "regrasp": (commands.DemoRegrasp, "run.demo_regrasp")},
 }
-"""Verb -> object -> (configuration, function of `palpate.cli.run`)."""
+"""Verb -> object -> (configuration, module.function in `palpate.cli`)."""
 
 DEFAULTS = {"demo": "gentle"}
 """Object of a verb that is called without one."""
@@ -99,7 +99,8 @@ def _run(program: str, function: str, config: Any) -> int:
     """Run one command; turn what a user can cause into a message."""
     code = 1
     try:
-        getattr(import_module("palpate.cli.run"), function)(config)
+        module, _, name = function.partition(".")
+        getattr(import_module(f"palpate.cli.{module}"), name)(config)
         code = 0
     except PalpateError as error:
         sys.stderr.write(f"{program}: {error}\n")

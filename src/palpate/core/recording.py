@@ -9,6 +9,16 @@ _LARGE = 4096
 """Arrays with fewer numbers than this are copied."""
 
 
+def series(  # noqa: PLR0917 - read as a row of a table
+    name: str, values: np.ndarray, unit: str, names: tuple[str, ...], times: np.ndarray, rate_hz: float
+) -> Stream:
+    """Return numbers (T, D) that were logged at `times` (T,) [s] as a stream of float32."""
+    spec = StreamSpec(
+        name=name, kind="series", shape=values.shape[1:], dtype="float32", rate_hz=rate_hz, unit=unit, names=names
+    )
+    return Stream(spec=spec, times=times, values=values.astype(np.float32))
+
+
 class Recorder:
     """Append samples and events as they come; `streams()` and `events()` freeze them."""
 

@@ -181,7 +181,10 @@ def named_accuracy(outcomes: tuple[str, ...], labels: np.ndarray, probs: np.ndar
     return dict(zip(names, accuracy(labels, probs), strict=False))
 
 
-def _table(rows: Rows, probs: np.ndarray, fold: np.ndarray, config: OutcomeConfig, ablation: str = "none") -> PredictionTable:
+def prediction_table(
+    rows: Rows, probs: np.ndarray, fold: np.ndarray, config: OutcomeConfig, ablation: str = "none"
+) -> PredictionTable:
+    """Return predictions (N, K) of rows, with the folds (N,) in which each was held out, as a table."""
     return PredictionTable(
         model=model_name(config.modalities),
         split=config.group,
@@ -247,7 +250,7 @@ def cross_validate(
         found = named_accuracy(rows.outcomes, rows.labels[first], probs["none"][first])
         words = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
         tell(f"  fold {k + 1}/{n_folds}: {words}  (before the regrasp)")
-    return [_table(rows, probs[name], fold, config, name) for name in names]
+    return [prediction_table(rows, probs[name], fold, config, name) for name in names]
 
 
 def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
@@ -395,4 +398,4 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
         task == "regrasp" and "platt" in run.extra
     ):  # as its planner does; gentle grasping plans with the net's own probabilities
         probs = calibrate(probs, run.extra["platt"])
-    return _table(samples.rows, probs, fold, config)
+    return prediction_table(samples.rows, probs, fold, config)

@@ -6,7 +6,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -24,12 +24,12 @@ from palpate.recipes.collection import CollectConfig, collect
 from palpate.recipes.outcome import (
     FINAL_SEED,
     OutcomeConfig,
-    Samples,
     fingers,
     inputs_of,
     load_samples,
     model_name,
     predict,
+    prediction_table,
     train_net,
     train_outcome,
 )
@@ -228,23 +228,6 @@ def _gels(config: StudyConfig) -> dict[str, PredictionTable]:
             net = train_net(samples, chosen[row], inputs, run, seed=FINAL_SEED + k)
             test = np.flatnonzero(fold[row] == k)
             probs[test] = predict(net, samples.views[0].take(test))
-        tables[kind] = _as_table(samples, probs, fold[row], run)
+        tables[kind] = prediction_table(samples.rows, probs, fold[row], replace(run, group="trial"))
         tables[kind].save(paths[kind])
     return tables
-
-
-def _as_table(samples: Samples, probs: np.ndarray, fold: np.ndarray, run: OutcomeConfig) -> PredictionTable:
-    rows = samples.rows
-    return PredictionTable(
-        model=FULL,
-        split="trial",
-        seed=run.seed,
-        fold=fold,
-        trial=rows.trial,
-        object=rows.object,
-        pose=rows.pose,
-        moment=rows.moment,
-        labels=rows.labels,
-        probs=np.clip(probs, 0.0, 1.0),
-        backbone=run.features.backbone,
-    )

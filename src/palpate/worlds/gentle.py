@@ -13,7 +13,7 @@ import numpy as np
 from palpate.core.actions import ActionSpace
 from palpate.core.errors import RecordError, UnknownNameError
 from palpate.core.randomness import generator
-from palpate.core.recording import Recorder
+from palpate.core.recording import Recorder, series
 from palpate.core.records import (
     CameraFrame,
     Episode,
@@ -356,17 +356,11 @@ class GentleWorld:
         rate = 1.0 / CONTROL_PERIOD
         measured = joints + rng.normal(0.0, self.config.encoder_sd, joints.shape)
 
-        def series(name: str, values: np.ndarray, unit: str, names: tuple[str, ...]) -> Stream:
-            spec = StreamSpec(
-                name=name, kind="series", shape=values.shape[1:], dtype="float32", rate_hz=rate, unit=unit, names=names
-            )
-            return Stream(spec=spec, times=times, values=values.astype(np.float32))
-
         streams = (
-            series("hand.joint_position", measured, "rad", JOINT_NAMES),
-            series("hand.joint_target", log["target"], "rad", JOINT_NAMES),
-            series("hand.joint_torque", torques, "N m", JOINT_NAMES),
-            series("hand.pose", log["stage"], "m, rad", ("x", "y", "z", "yaw")),
+            series("hand.joint_position", measured, "rad", JOINT_NAMES, times, rate),
+            series("hand.joint_target", log["target"], "rad", JOINT_NAMES, times, rate),
+            series("hand.joint_torque", torques, "N m", JOINT_NAMES, times, rate),
+            series("hand.pose", log["stage"], "m, rad", ("x", "y", "z", "yaw"), times, rate),
         )
         return {stream.spec.name: stream for stream in streams}
 

@@ -13,7 +13,7 @@ import numpy as np
 from palpate.core.actions import ActionSpace
 from palpate.core.errors import RecordError
 from palpate.core.randomness import generator
-from palpate.core.recording import Recorder
+from palpate.core.recording import Recorder, series
 from palpate.core.records import (
     CameraFrame,
     Episode,
@@ -342,22 +342,11 @@ class RegraspWorld:
         measured = np.maximum(force * (1 + relative * noise[0]) + absolute * noise[1], 0.0)
         width = log["width"] + WIDTH_NOISE * rng.normal(size=len(times))
 
-        def series(name: str, values: np.ndarray, unit: str, names: tuple[str, ...]) -> Stream:
-            spec = StreamSpec(
-                name=name,
-                kind="series",
-                shape=values.shape[1:],
-                dtype="float32",
-                rate_hz=1.0 / CONTROL_PERIOD,
-                unit=unit,
-                names=names,
-            )
-            return Stream(spec=spec, times=times, values=values.astype(np.float32))
-
+        rate = 1.0 / CONTROL_PERIOD
         streams = (
-            series("gripper.width", width[:, None], "m", ("width",)),
-            series("gripper.force", measured[:, None], "N", ("force",)),
-            series("hand.pose", log["stage"], "m, rad", ("x", "y", "z", "yaw")),
+            series("gripper.width", width[:, None], "m", ("width",), times, rate),
+            series("gripper.force", measured[:, None], "N", ("force",), times, rate),
+            series("hand.pose", log["stage"], "m, rad", ("x", "y", "z", "yaw"), times, rate),
         )
         return {stream.spec.name: stream for stream in streams}
 
