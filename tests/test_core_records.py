@@ -2,10 +2,23 @@ import numpy as np
 import pytest
 
 from palpate import ActionSpace, Episode, GraspAction, Stream, StreamSpec, TactileFrame
+from palpate.core.contacts import GraspContacts
 from palpate.core.errors import RecordError, UnknownNameError
 from palpate.core.randomness import generator
 from palpate.core.recording import Recorder
-from palpate.core.transforms import apply, inverse, look_at, pose, quaternion_to_matrix, rotation_z
+from palpate.core.records import Decision, GraspOutcome, Observation
+from palpate.core.rollout import rollout
+from palpate.core.transforms import (
+    apply,
+    inverse,
+    look_at,
+    pose,
+    pose_from_vector,
+    quaternion_to_matrix,
+    rotation_from_vector,
+    rotation_z,
+    vector_from_pose,
+)
 
 SPEC = StreamSpec(name="force", kind="series", shape=(2,), dtype="float32", rate_hz=100.0)
 
@@ -101,3 +114,57 @@ def test_a_camera_looks_at_its_target():
     target = apply(inverse(world_from_camera), np.array([0.5, 0.1, 0.0]))
     np.testing.assert_allclose(target[:2], 0.0, atol=1e-12)
     assert target[2] > 0
+
+
+def test_a_rotation_vector_comes_back_from_its_rotation_up_to_half_a_turn():
+    rng = np.random.default_rng(0)
+    for angle in (0.0, 1e-9, 1e-4, 1.0, 3.0, np.pi - 1e-4):
+        axis = rng.normal(size=3)
+        vector = np.concatenate([rng.normal(size=3), axis / np.linalg.norm(axis) * angle])
+        np.testing.assert_allclose(vector_from_pose(pose_from_vector(vector)), vector, atol=1e-7)
+    half = np.array([0.6, 0.0, -0.8]) * np.pi  # both signs are the same half turn
+    turned = rotation_from_vector(half)
+    np.testing.assert_allclose(rotation_from_vector(vector_from_pose(pose(turned, np.zeros(3)))[3:]), turned, atol=1e-9)
+    np.testing.assert_allclose(rotation_from_vector(np.array([0.0, 0.0, 0.3])), rotation_z(0.3), atol=1e-12)
+
+
+def test_contacts_that_do_not_fit_together_are_refused_and_the_palm_is_no_finger():
+    two = np.eye(3)[:2]
+    given = {"positions": two, "normals": -two, "friction": np.ones(2), "torsion_radius": np.zeros(2), "object_radius": 1.0}
+    assert GraspContacts(**given).finger_count == 2
+    assert GraspContacts(**given, fingers=("palm", "th")).finger_count == 1
+    with pytest.raises(RecordError, match=r"friction \(3,\), expected \(2,\)"):
+        GraspContacts(**{**given, "friction": np.ones(3)})
+
+
+def test_a_policy_may_lift_what_it_holds_without_another_grasp():
+    calls = []
+
+    class World:
+        action_space = ActionSpace(
+            motion_low=(0.0,) * 6, motion_high=(1.0,) * 6, joints=(0.0,), active=(0,), joint_low=(0.0,), joint_high=(1.0,)
+        )
+
+        def begin(self, seed, index):
+            return Observation()
+
+        def regrasp(self, action):
+            calls.append(action)
+            return Observation(grip_force=1.0)
+
+        def lift(self):
+            return GraspOutcome(stable=True)
+
+        def finish(self):
+            return Episode(index=0, seed=0, task="t")
+
+    class Once:
+        def act(self, observation, look, rng):
+            if look == 0:
+                vector = World.action_space.sample(rng, 1)[0]
+                return Decision(action=GraspAction.from_vector(vector, World.action_space.n_motion), lift=False)
+            return Decision(action=None, lift=True)
+
+    done = rollout(World(), Once(), 0, 0, max_looks=3)
+    assert len(calls) == 1 and len(done.decisions) == 2 and done.outcome.stable
+    assert calls[0].motion.shape == (6,) and calls[0].joints.shape == (1,)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from palpate.cli.main import main
-from palpate.core.errors import DataError, PalpateError, SimulationError
+from palpate.core.errors import DataError, SimulationError
 from palpate.data.reader import open_dataset
 from palpate.perception.stability import HoldFeatures
 from palpate.recipes import collection
@@ -91,23 +91,6 @@ def test_a_trial_whose_simulation_fails_is_reported_and_the_next_one_goes_on(tmp
     assert reader.indices.tolist() == [0, 1, 2]
     assert np.isnan(reader.column("label.stable")).tolist() == [False, True, False]
     assert "trial 1: the simulation became invalid" in capsys.readouterr().err
-
-
-def test_a_killed_worker_ends_in_a_message_and_finished_trials_stay(tmp_path, monkeypatch):
-    real = collection.make_pool
-
-    def doomed(*arguments):
-        pool = real(*arguments)
-        pool.submit(os.getpid).result()
-        for process in pool._processes.values():
-            os.kill(process.pid, signal.SIGKILL)
-        return pool
-
-    collect(CollectConfig(out=tmp_path / "d", task=GentleTask(), trials=1, workers=1))
-    monkeypatch.setattr(collection, "make_pool", doomed)
-    with pytest.raises(PalpateError, match=r"a worker process died.*--resume"):
-        collect(CollectConfig(out=tmp_path / "d", task=GentleTask(), trials=6, workers=2, resume=True))
-    assert len(open_dataset(tmp_path / "d")) == 1
 
 
 def test_an_existing_folder_is_not_written_over(gentle_data):

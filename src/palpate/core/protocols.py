@@ -30,7 +30,7 @@ class Embodiment(Protocol):
     action_space: ActionSpace
 
     def begin(self, seed: int, index: int) -> Observation:
-        """Place an object, find it, take the initial grasp, and return what is sensed during it."""
+        """Place an object, find it, take the initial grasp if the task has one, and return what is sensed then."""
         ...
 
     def regrasp(self, action: GraspAction) -> Observation:

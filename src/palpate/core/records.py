@@ -71,7 +71,7 @@ class Observation:
     joint_position: np.ndarray | None = None
     """(J,) measured hand joint angles [rad]."""
     hand_pose: np.ndarray | None = None
-    """(4,) x, y, z [m] and yaw [rad] of the end effector, world frame."""
+    """End effector, world frame: (4,) x, y, z [m] and yaw [rad], or on an arm (6,) x, y, z [m] and a rotation vector [rad]."""
     grip_force: float | None = None
     """Commanded force of the present grasp [N]; None if the gripper is open or not controlled by force."""
 
@@ -81,19 +81,20 @@ class GraspAction:
     """A regrasp: a motion relative to the present end-effector pose, and an absolute command to the fingers."""
 
     motion: np.ndarray
-    """(4,) dx, dy, dz [m] in the hand's yaw frame, and dyaw [rad]."""
+    """(4,) dx, dy, dz [m] in the hand's yaw frame, and dyaw [rad]; or, for a hand on an arm, (6,) dx, dy, dz [m] and a rotation vector
+    [rad], both in the hand's present frame."""
     joints: np.ndarray
     """(J,) absolute targets of the fingers: joint angles [rad], or for a gripper under force control its one force [N]."""
 
     def vector(self) -> np.ndarray:
-        """Return (4 + J,) float64: motion, then joints. Inverse of `from_vector`."""
+        """Return (M + J,) float64: motion, then joints. Inverse of `from_vector`."""
         return np.concatenate([self.motion, self.joints])
 
     @classmethod
-    def from_vector(cls, vector: np.ndarray) -> "GraspAction":
-        """Split a (4 + J,) vector into motion and joints."""
+    def from_vector(cls, vector: np.ndarray, n_motion: int = 4) -> "GraspAction":
+        """Split a (M + J,) vector into motion and joints; M is `n_motion`."""
         vector = np.asarray(vector, float)
-        return cls(motion=vector[:4], joints=vector[4:])
+        return cls(motion=vector[:n_motion], joints=vector[n_motion:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,8 @@ class GraspOutcome:
 class Decision:
     """What a policy wants done next."""
 
-    action: GraspAction
-    """The regrasp to perform."""
+    action: GraspAction | None
+    """The regrasp to perform; None keeps the grasp there is."""
     lift: bool
     """Whether to lift after it (True) or to look again (False)."""
     predicted: Mapping[str, float] = field(default_factory=dict)

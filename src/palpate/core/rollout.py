@@ -20,9 +20,9 @@ class Rollout:
 
 
 def rollout(embodiment: Embodiment, policy: Policy, seed: int, index: int, *, max_looks: int = 1) -> Rollout:
-    """Run one trial: initial grasp, up to `max_looks` regrasps, lift.
+    """Run one trial: initial grasp or look, up to `max_looks` regrasps, lift.
 
-    The policy may end the looking early with `lift=True`; the last look always ends in a lift.
+    The policy may end the looking early with `lift=True`, also without another regrasp; the last look always ends in a lift.
     Its random numbers depend on `seed` and `index` only and are independent of the embodiment's.
     """
     rng: np.random.Generator = generator(seed, index, 1)
@@ -31,7 +31,8 @@ def rollout(embodiment: Embodiment, policy: Policy, seed: int, index: int, *, ma
     for look in range(max_looks):
         decision = policy.act(observation, look, rng)
         decisions.append(decision)
-        observation = embodiment.regrasp(decision.action)
+        if decision.action is not None:
+            observation = embodiment.regrasp(decision.action)
         if decision.lift:
             break
     outcome = embodiment.lift()

@@ -25,7 +25,7 @@ from palpate.data.table import encode_episode
 from palpate.data.writer import EpisodeWriter
 from palpate.perception.stability import Evidence, StabilityLabeller
 from palpate.planning.regrasp import RandomPolicy
-from palpate.recipes.workers import make_pool, prepare_worker, run_in_order
+from palpate.recipes.workers import hire, prepare_worker
 
 SUPERVISED = 40
 """The first trials of a data set get their stability label from the person who watches (in simulation: the truth)."""
@@ -74,6 +74,10 @@ class CollectConfig:
     seed: int = 0
     workers: int = 2
     resume: bool = False
+    lifetime: int | None = None
+    """Trials after which a worker process is replaced; None: never."""
+    ray: str | None = None
+    """Address of a Ray cluster whose cores do the work instead of `workers` processes here."""
 
 
 def random_policy(world: Embodiment) -> Policy:
@@ -175,16 +179,19 @@ def run_trials(
         start = writer.next_index
         labeller = StabilityLabeller()
         _replay(labeller, task, config.out, start)
-        pool = make_pool(config.workers, start_worker, (task, make_policy, max_looks))
         doubts: list[Doubt] = []
+        hired = hire(config.workers, start_worker, (task, make_policy, max_looks), lifetime=config.lifetime, ray=config.ray)
         try:
-            with tqdm(
-                total=max(config.trials, start), initial=start, unit="trial", desc=name, file=sys.stderr, mininterval=0.5
-            ) as bar:
+            with (
+                hired as workers,
+                tqdm(
+                    total=max(config.trials, start), initial=start, unit="trial", desc=name, file=sys.stderr, mininterval=0.5
+                ) as bar,
+            ):
                 for block in _blocks(start, config.trials):
                     state = judge(labeller) if labeller.ready else None
                     tasks = [(config.seed, i, None if i < SUPERVISED else state) for i in block]
-                    for trial in run_in_order(run_trial, tasks, pool):
+                    for trial in workers.run(run_trial, tasks):
                         writer.write(trial.payload, trial.index)
                         if trial.evidence is not None:
                             _learn(labeller, trial.index, task.restore(np.array(trial.evidence)), trial.labels["stable"])
@@ -195,8 +202,6 @@ def run_trials(
                         bar.update()
         finally:
             write_review(config.out, doubts)
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
     return config.out
 
 

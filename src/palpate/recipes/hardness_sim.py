@@ -22,7 +22,7 @@ from palpate.data.table import encode_episode
 from palpate.data.writer import EpisodeWriter
 from palpate.perception.hardness_scale import HARDEST, SOFTEST, young_of_shore_00
 from palpate.recipes.touch_press import COARSE, find_sensor, resized
-from palpate.recipes.workers import make_pool, prepare_worker, run_in_order
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.touch.contact import Contact, Pad
 from palpate.sensors.touch.model import SensorModel
 from palpate.sensors.touch.sensor import TouchSensor
@@ -255,13 +255,11 @@ def collect_presses(config: PressesConfig) -> Path:
         start = writer.next_index
         whole = max(config.presses, start)
         indices = range(start, config.presses)
-        pool = make_pool(config.workers, start_worker, (config,))
-        try:
-            with tqdm(total=whole, initial=start, unit="press", desc=config.solver, file=sys.stderr, mininterval=0.5) as bar:
-                for index, data in zip(indices, run_in_order(run_press, [(i,) for i in indices], pool), strict=True):
-                    writer.write(data, index)
-                    bar.update()
-        finally:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        with (
+            LocalWorkers(config.workers, start_worker, (config,)) as workers,
+            tqdm(total=whole, initial=start, unit="press", desc=config.solver, file=sys.stderr, mininterval=0.5) as bar,
+        ):
+            for index, data in zip(indices, workers.run(run_press, [(i,) for i in indices]), strict=True):
+                writer.write(data, index)
+                bar.update()
     return config.out

@@ -49,8 +49,10 @@ def analyse(model: RegraspPredictor, reader: EpisodeReader, policy: GripPolicy, 
         moved[:, 2], moved[:, 4] = HEIGHTS, seen.grip_force or FORCES.mean()
         rows["force"].append(model.score(state, still)[:, 0])
         rows["height"].append(model.score(state, moved)[:, 0])
-        rows["chosen"].append(policy.act(seen, 0, rng).action.vector())
-        rows["least"].append(least.act(seen, 0, rng).action.vector())
+        for name, chooser in (("chosen", policy), ("least", least)):
+            action = chooser.act(seen, 0, rng).action
+            if action is not None:
+                rows[name].append(action.vector())
         if seen.camera is not None and seen.object_pixel is not None:
             rows["camera"].append(object_view(seen.camera.rgb, seen.object_pixel))
     by_height = np.array(rows["height"])

@@ -22,7 +22,7 @@ from palpate.data.writer import EpisodeWriter
 from palpate.recipes.touch_motion import Mode, Touch, draw_path, draw_touch
 from palpate.recipes.touch_motion import Path as Motion
 from palpate.recipes.touch_press import COARSE, AnyContact, PressRig, Step, find_sensor, resized
-from palpate.recipes.workers import make_pool, prepare_worker, run_in_order
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.touch.sensor import Reading
 
 FORCE_LIMIT = 12.0
@@ -301,17 +301,15 @@ def collect_touch(config: TouchConfig) -> Path:
     }
     with EpisodeWriter.create(config.out, task="touch", config=about, resume=config.resume) as writer:
         start = writer.next_index
-        pool = make_pool(config.workers, start_worker, (plan,))
-        try:
-            whole = max(config.touches, start)
-            tasks = [(config.seed, index) for index in range(start, config.touches)]
-            with tqdm(total=whole, initial=start, unit="touch", desc="touch", file=sys.stderr, mininterval=0.5) as bar:
-                for done in run_in_order(run_touch, tasks, pool):
-                    writer.write(done.payload, done.index)
-                    if done.failure:
-                        bar.write(f"touch {done.index}: {done.failure}", file=sys.stderr)
-                    bar.update()
-        finally:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        whole = max(config.touches, start)
+        tasks = [(config.seed, index) for index in range(start, config.touches)]
+        with (
+            LocalWorkers(config.workers, start_worker, (plan,)) as workers,
+            tqdm(total=whole, initial=start, unit="touch", desc="touch", file=sys.stderr, mininterval=0.5) as bar,
+        ):
+            for done in workers.run(run_touch, tasks):
+                writer.write(done.payload, done.index)
+                if done.failure:
+                    bar.write(f"touch {done.index}: {done.failure}", file=sys.stderr)
+                bar.update()
     return config.out
