@@ -137,7 +137,7 @@ def test_contacts_that_do_not_fit_together_are_refused_and_the_palm_is_no_finger
         GraspContacts(**{**given, "friction": np.ones(3)})
 
 
-def test_a_policy_may_lift_what_it_holds_without_another_grasp():
+def test_a_policy_may_let_go_or_lift_what_it_holds_without_another_grasp():
     calls = []
 
     class World:
@@ -152,6 +152,10 @@ def test_a_policy_may_lift_what_it_holds_without_another_grasp():
             calls.append(action)
             return Observation(grip_force=1.0)
 
+        def release(self):
+            calls.append("release")
+            return Observation()
+
         def lift(self):
             return GraspOutcome(stable=True)
 
@@ -160,11 +164,22 @@ def test_a_policy_may_lift_what_it_holds_without_another_grasp():
 
     class Once:
         def act(self, observation, look, rng):
+            if look == 1:
+                return Decision(action=None, release=True, lift=False)
             if look == 0:
                 vector = World.action_space.sample(rng, 1)[0]
                 return Decision(action=GraspAction.from_vector(vector, World.action_space.n_motion), lift=False)
             return Decision(action=None, lift=True)
 
     done = rollout(World(), Once(), 0, 0, max_looks=3)
-    assert len(calls) == 1 and len(done.decisions) == 2 and done.outcome.stable
+    assert calls[1:] == ["release"] and len(done.decisions) == 3 and done.outcome.stable
     assert calls[0].motion.shape == (6,) and calls[0].joints.shape == (1,)
+
+    with pytest.raises(RecordError, match="cannot"):
+        rollout(
+            type("Bare", (), {n: getattr(World, n) for n in ("begin", "regrasp", "lift", "finish")})(),
+            Once(),
+            0,
+            0,
+            max_looks=3,
+        )

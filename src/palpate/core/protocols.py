@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from palpate.core.actions import ActionSpace
-from palpate.core.records import Decision, Episode, GraspAction, GraspOutcome, Observation, TactileFrame
+from palpate.core.records import Command, Decision, Episode, GraspAction, GraspOutcome, Observation, TactileFrame
 
 
 class TouchSensor(Protocol):
@@ -46,11 +46,55 @@ class Embodiment(Protocol):
         ...
 
 
+@runtime_checkable
+class Releasing(Protocol):
+    """An embodiment that can let go and look."""
+
+    def release(self) -> Observation:
+        """Open, step back, find the object anew, and return what is sensed then."""
+        ...
+
+
 class Policy(Protocol):
     """Anything that decides on a regrasp."""
 
     def act(self, observation: Observation, look: int, rng: np.random.Generator) -> Decision:
         """Decide after look number `look` (0 is the initial grasp)."""
+        ...
+
+
+class Steered(Protocol):
+    """A world or robot whose hand is told what to do at a fixed rate, from closing to the end of the hold."""
+
+    rate_hz: float
+
+    def begin(self, seed: int, index: int) -> Observation:
+        """Place an object, bring the open hand to it, and return what is sensed."""
+        ...
+
+    def step(self, command: Command) -> Observation:
+        """Do as told for one period, and return what is sensed at its end."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the object was lifted and held, or dropped, or time is up."""
+        ...
+
+    def finish(self) -> Episode:
+        """Return everything recorded since `begin`, without labels."""
+        ...
+
+
+class Controller(Protocol):
+    """Steers a hand: a trained policy, or a person with a glove."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Forget the last episode."""
+        ...
+
+    def act(self, observation: Observation) -> Command:
+        """Decide what to do for one period."""
         ...
 
 

@@ -70,6 +70,8 @@ class Observation:
     """(2,) radius and height of the upright cylinder that perception put around the object [m]."""
     joint_position: np.ndarray | None = None
     """(J,) measured hand joint angles [rad]."""
+    joint_torque: np.ndarray | None = None
+    """(J,) measured torques of the hand's motors [N m]; of a rig that reports something else, in its own unit."""
     hand_pose: np.ndarray | None = None
     """End effector, world frame: (4,) x, y, z [m] and yaw [rad], or on an arm (6,) x, y, z [m] and a rotation vector [rad]."""
     grip_force: float | None = None
@@ -115,8 +117,22 @@ class Decision:
     """The regrasp to perform; None keeps the grasp there is."""
     lift: bool
     """Whether to lift after it (True) or to look again (False)."""
+    release: bool = False
+    """Instead of a regrasp: open, step back and look at the object once more."""
     predicted: Mapping[str, float] = field(default_factory=dict)
     """What the policy expects, by outcome name; empty if it does not predict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a hand that is steered all the time is told for one period."""
+
+    joints: np.ndarray
+    """(J,) targets, in the unit in which the hand's joints are given."""
+    lift: bool = False
+    """Start lifting now; it goes on whatever later commands say."""
+    predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What the controller expects or attends to, by name; kept with the episode."""
 
 
 @dataclass(frozen=True, kw_only=True)
