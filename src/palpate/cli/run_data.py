@@ -2,10 +2,9 @@
 
 import json
 import time
-from pathlib import Path
 
 from palpate.cli import commands
-from palpate.cli.tell import say, write_json
+from palpate.cli.tell import data_summary, say, write_json
 from palpate.data.external.video import Imported
 from palpate.data.reader import open_dataset
 from palpate.data.review import read_review
@@ -25,7 +24,7 @@ def collect(config: commands.CollectGentle) -> None:
             out=config.out, trials=config.trials, seed=config.seed, workers=config.workers, resume=config.resume, task=task
         )
     )
-    say(_summary(folder))
+    say(data_summary(folder))
     say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
 
 
@@ -45,7 +44,7 @@ def collect_regrasp(config: commands.CollectRegrasp) -> None:
         from palpate.recipes.regrasping import collect_with
 
         folder = collect_with(config.policy, settings)
-    say(_summary(folder))
+    say(data_summary(folder))
     say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
     doubts = sum(not doubt.person for doubt in read_review(folder))
     if doubts:
@@ -61,7 +60,7 @@ def collect_touch(config: commands.CollectTouch) -> None:
 
     started = time.perf_counter()
     folder = run(TouchConfig(**vars(config)))
-    say(_summary(folder))
+    say(data_summary(folder))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     say(f"collected in {(time.perf_counter() - started) / 60:.1f} minutes, {size / 1e9:.3f} GB, in {folder}")
 
@@ -73,7 +72,7 @@ def collect_presses(config: commands.CollectPresses) -> None:
 
     started = time.perf_counter()
     folder = run(PressesConfig(**vars(config)))
-    say(_summary(folder))
+    say(data_summary(folder))
     say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
 
 
@@ -111,31 +110,12 @@ def calibrate_touch(config: commands.CalibrateTouch) -> None:
     say(f"optics written to {config.out}; use them with palpate touch --sensor {config.sensor} --optics {config.out}")
 
 
-def _summary(folder: Path) -> str:
-    summary = open_dataset(folder).summary()
-    lines = [
-        f"{summary['episodes']} episodes, task {summary['task']}, {summary['size_bytes'] / 1e6:.0f} MB, schema {summary['schema_version']}"
-    ]
-    for name, stream in summary["streams"].items():
-        rate = "single moments" if stream["rate_hz"] is None else f"{stream['rate_hz']:g} Hz"
-        lines.append(
-            f"  {name:22s} {stream['kind']:7s} {tuple(stream['shape'])!s:16s} {rate}, in {stream['present_in']} episodes"
-        )
-    for name, label in summary["labels"].items():
-        counts = ", ".join(f"{value} {count}" for value, count in label.items())
-        lines.append(f"  label {name:20s} {counts}")
-    for kind, count in summary["groups"].items():
-        lines.append(f"  group {kind:20s} {count} different")
-    lines += [f"  {key}: {summary[key]}" for key in ("missing", "damaged", "duplicates") if summary[key] not in ([], "none")]
-    return "\n".join(lines)
-
-
 def info(config: commands.Info) -> None:
     """Run `palpate info`."""
     if config.json:
         say(json.dumps(open_dataset(config.data).summary(), indent=1))
     else:
-        say(_summary(config.data))
+        say(data_summary(config.data))
 
 
 def import_bts3(config: commands.ImportBts3) -> None:
@@ -148,7 +128,7 @@ def import_bts3(config: commands.ImportBts3) -> None:
     with EpisodeWriter.create(config.out, task="bts3", config=about) as writer:
         for episode in episodes:
             writer.write(episode)
-    say(_summary(config.out))
+    say(data_summary(config.out))
 
 
 def import_wedge(config: commands.ImportWedge) -> None:
@@ -166,7 +146,7 @@ def import_octopi(config: commands.ImportOctopi) -> None:
 
 
 def _tell_import(imported: Imported) -> None:
-    say(_summary(imported.out))
+    say(data_summary(imported.out))
     for line in imported.left_out:
         say(f"  left out: {line}")
     if imported.unlabelled:

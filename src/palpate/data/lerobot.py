@@ -48,7 +48,7 @@ def export_lerobot(root: str | Path | EpisodeReader, out: str | Path, *, fps: in
         root: Data folder, or a reader of one. Episodes are numbered anew without gaps.
         out: Folder to make; must not exist or be empty. It appears only when it is complete.
         fps: Rows per second, a whole number as LeRobot demands.
-        task: Text of the task.
+        task: Text of the task, for trials without a group `task`, which is the text of their own.
 
     Raises:
         DataError: No episodes, `out` is in use, or `fps` is no positive whole number.
@@ -80,20 +80,23 @@ def _write(reader: EpisodeReader, out: Path, fps: int, task: str) -> ExportRepor
     stats = {key: FeatureStats(image=feature["dtype"] == "image") for key, feature in all_features.items()}
     files = _DataFiles(out, _schema(all_features))
     rows: list[dict[str, Any]] = []
+    said = reader.column("group.task") if "group.task" in reader.names else np.full(len(reader), None)
+    texts = [str(text or task) for text in said]
+    tasks = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     start = 0
     with files:
         for number in range(len(reader)):
             grid, table_columns = columns(reader, number, fps)
             n = len(grid)
-            table_columns |= _automatic(number, start, n, fps)
+            table_columns |= _automatic(number, start, n, fps, tasks[texts[number]])
             chunk, file = files.write({key: _arrow(table_columns, key, feature) for key, feature in all_features.items()})
             own = {key: stats[key].add(*_for_stats(table_columns, key, n)) for key in all_features}
-            rows.append(_episode_row(number, task, (start, start + n), (chunk, file), own))
+            rows.append(_episode_row(number, texts[number], (start, start + n), (chunk, file), own))
             start += n
     _write_parquet(out / _EPISODES.format(chunk_index=0, file_index=0), pa.Table.from_pylist(rows))
-    _write_parquet(out / "meta/tasks.parquet", _tasks(task))
+    _write_parquet(out / "meta/tasks.parquet", _tasks(list(tasks)))
     _write_json(out / "meta/stats.json", {key: value.total() for key, value in stats.items()})
-    _write_json(out / "meta/info.json", _info(reader, all_features, len(rows), start, fps))
+    _write_json(out / "meta/info.json", _info(reader, all_features, (len(rows), start, len(tasks)), fps))
     return ExportReport(episodes=len(rows), frames=start, features=all_features, left_out=left_out(reader.streams))
 
 
@@ -174,14 +177,14 @@ def _arrow(table_columns: Columns, key: str, feature: dict[str, Any]) -> pa.Arra
     return array
 
 
-def _automatic(number: int, start: int, n: int, fps: int) -> Columns:
+def _automatic(number: int, start: int, n: int, fps: int, task: int) -> Columns:
     frame = np.arange(n, dtype=np.int64)[:, None]
     return {
         "timestamp": Numbers(values=(frame / fps).astype(np.float32)),
         "frame_index": Numbers(values=frame),
         "episode_index": Numbers(values=np.full_like(frame, number)),
         "index": Numbers(values=start + frame),
-        "task_index": Numbers(values=np.zeros_like(frame)),
+        "task_index": Numbers(values=np.full_like(frame, task)),
     }
 
 
@@ -208,14 +211,15 @@ def _episode_row(
 
 
 def _info(
-    reader: EpisodeReader, all_features: dict[str, dict[str, Any]], episodes: int, frames: int, fps: int
+    reader: EpisodeReader, all_features: dict[str, dict[str, Any]], counts: tuple[int, int, int], fps: int
 ) -> dict[str, Any]:
+    episodes, frames, tasks = counts
     return {
         "codebase_version": "v3.0",
         "robot_type": reader.head.task,
         "total_episodes": episodes,
         "total_frames": frames,
-        "total_tasks": 1,
+        "total_tasks": tasks,
         "chunks_size": CHUNK,
         "data_files_size_in_mb": FILE_MB,
         "video_files_size_in_mb": 200,
@@ -227,7 +231,7 @@ def _info(
     }
 
 
-def _tasks(task: str) -> pa.Table:
+def _tasks(tasks: list[str]) -> pa.Table:
     """Return the table of tasks. LeRobot reads it with pandas and needs `task` as its index, which this metadata says."""
     text = {"pandas_type": "unicode", "numpy_type": "object"}
     about = {
@@ -240,7 +244,7 @@ def _tasks(task: str) -> pa.Table:
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",
     }
-    table = pa.table({"task_index": pa.array([0], pa.int64()), "task": pa.array([task])})
+    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks)})
     return table.replace_schema_metadata({"pandas": json.dumps(about)})
 
 

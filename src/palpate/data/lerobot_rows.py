@@ -20,6 +20,8 @@ from palpate.data.reader import EpisodeReader
 STATE = ("hand.joint_position", "hand.pose")
 """Streams that together are `observation.state`, in this order."""
 EFFORT = ("hand.joint_torque",)
+THEIRS = ("state", "action", "next")
+"""First words of streams that came from LeRobot: they get their old feature back, with the old names of components."""
 AUTOMATIC = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
 """Columns that every LeRobot data set has."""
 
@@ -62,6 +64,8 @@ def features(reader: EpisodeReader) -> dict[str, dict[str, Any]]:
         out[f"observation.valid.{plain(name)}"] = {"dtype": "bool", "shape": [1], "names": None}
         out[f"observation.stamp.{plain(name)}"] = {"dtype": "int64", "shape": [1], "names": None, "palpate": {"unit": "ns"}}
     if "array.action" in reader.names:
+        if "action" in out:
+            raise DataError("an array `action` and a stream `action` would both be the LeRobot feature action; rename one")
         out["action"] = {"dtype": "float32", "shape": [reader.column("array.action").shape[1]], "names": None}
         out["observation.valid.action"] = {"dtype": "bool", "shape": [1], "names": None}
     for label in _labels(reader).values():
@@ -147,9 +151,9 @@ def _key(name: str, spec: StreamSpec) -> str:
         return f"observation.tactile.{finger}"
     if spec.kind == "audio":
         return f"observation.audio.{'mic' if name == 'sound' else plain(name)}"
-    if name in STATE:
-        return "observation.state"
-    return "observation.effort" if name in EFFORT else f"observation.{plain(name)}"
+    if name in (*STATE, *EFFORT):
+        return "observation.state" if name in STATE else "observation.effort"
+    return plain(name) if name.partition(".")[0] in THEIRS[1:] else f"observation.{plain(name)}"
 
 
 def _sources(streams: Mapping[str, StreamSpec]) -> dict[str, list[StreamSpec]]:
@@ -173,6 +177,8 @@ def _feature(specs: list[StreamSpec]) -> dict[str, Any]:
         return {"dtype": "int16", "shape": [0, 1], "names": None, **about}
     if len(spec.shape) > 1:
         return {"dtype": _dtype(spec), "shape": list(spec.shape), "names": None, **about}
+    if spec.name.partition(".")[0] in THEIRS:
+        return {"dtype": _dtype(spec), "shape": list(spec.shape), "names": list(spec.names) or None, **about}
     names = [f"{s.name}.{n}" for s in specs for n in (s.names or range(s.shape[0]))]
     return {"dtype": _dtype(spec), "shape": [sum(s.shape[0] for s in specs)], "names": names, **about}
 
