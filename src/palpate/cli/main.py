@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from palpate.cli import commands
+from palpate.cli import commands, commands_hand
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
@@ -16,6 +16,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "regrasp": (commands.CollectRegrasp, "run_data.collect_regrasp"),
         "touch": (commands.CollectTouch, "run_data.collect_touch"),
         "presses": (commands.CollectPresses, "run_data.collect_presses"),
+        "dexterous": (commands_hand.CollectDexterous, "run_hand.collect_dexterous"),
     },
     "touch": {"": (commands.Touch, "run_data.touch")},
     "calibrate": {"touch": (commands.CalibrateTouch, "run_data.calibrate_touch")},
@@ -23,14 +24,28 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "bts3": (commands.ImportBts3, "run_data.import_bts3"),
         "wedge": (commands.ImportWedge, "run_data.import_wedge"),
         "octopi": (commands.ImportOctopi, "run_data.import_octopi"),
+        "dexgraspnet": (commands_hand.ImportDexgraspnet, "run_hand.import_dexgraspnet"),
     },
     "info": {"": (commands.Info, "run_data.info")},
-    "train": {"outcome": (commands.TrainOutcome, "run.train"), "hardness": (commands.TrainHardness, "run.train_hardness")},
+    "quality": {"": (commands_hand.Quality, "run_hand.quality")},
+    "train": {
+        "outcome": (commands.TrainOutcome, "run.train"),
+        "hardness": (commands.TrainHardness, "run.train_hardness"),
+        "dexterous": (commands_hand.TrainDexterous, "run_hand.train_dexterous"),
+    },
     "evaluate": {"": (commands.Evaluate, "run.evaluate")},
-    "grasp": {"gentle": (commands.GraspGentle, "run.grasp"), "regrasp": (commands.GraspRegrasp, "run.grasp_regrasp")},
+    "grasp": {
+        "gentle": (commands.GraspGentle, "run.grasp"),
+        "regrasp": (commands.GraspRegrasp, "run.grasp_regrasp"),
+        "dexterous": (commands_hand.GraspDexterous, "run_hand.grasp_dexterous"),
+    },
     "report": {"": (commands.Report, "run.report")},
     "export": {"lerobot": (commands.ExportLerobot, "run.export_lerobot")},
-    "demo": {"gentle": (commands.Demo, "run.demo"), "regrasp": (commands.DemoRegrasp, "run.demo_regrasp")},
+    "demo": {
+        "gentle": (commands.Demo, "run.demo"),
+        "regrasp": (commands.DemoRegrasp, "run.demo_regrasp"),
+        "dexterous": (commands_hand.DemoDexterous, "run_hand.demo_dexterous"),
+    },
 }
 """Verb -> object -> (configuration, module.function in `palpate.cli`)."""
 
@@ -46,7 +61,7 @@ def _usage(only: str | None = None) -> str:
             if only not in (None, verb):
                 continue
             summary = (config.__doc__ or "").strip().splitlines()[0]
-            lines.append(f"  {(verb + ' ' + noun).strip():16s} {summary}")
+            lines.append(f"  {(verb + ' ' + noun).strip():20s} {summary}")
     return "\n".join(
         [*lines, "", "palpate COMMAND --help lists the options of a command; palpate --version prints the version."]
     )

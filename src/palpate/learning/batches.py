@@ -22,6 +22,8 @@ class Batch:
     """(B, K) float32, 1 or 0, NaN where not known."""
     presence: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(B,) bool by input name; an input without an entry is present in every sample."""
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(B, ...) float32 by name, NaN where not known: what an objective of its own learns beside the labels, or (K = 0) instead."""
 
 
 class BatchSource(Protocol):
@@ -33,6 +35,18 @@ class BatchSource(Protocol):
 
     def epoch(self, rng: np.random.Generator, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in an order that `rng` alone determines."""
+        ...
+
+
+class Indexed(Protocol):
+    """Samples that can be asked for by number, to predict them in order."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Return the samples at these indices as one batch."""
         ...
 
 

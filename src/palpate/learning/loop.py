@@ -1,4 +1,4 @@
-"""The one training loop. It sees batches and a net, and knows neither data folders nor what the inputs mean."""
+"""The one training loop. It sees batches, a net and an objective, and knows neither data folders nor what the inputs mean."""
 
 import math
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from palpate.core.errors import RunError, UnknownNameError
 from palpate.core.randomness import generator
-from palpate.learning.batches import Arrays, Batch, BatchSource
+from palpate.learning.batches import Arrays, Batch, BatchSource, Indexed
 from palpate.learning.checkpoint import load_state, save_state
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -60,10 +60,51 @@ class EpochRecord:
     seconds: float
     """Wall time of training and validation [s]."""
     validation: Mapping[str, float] = field(default_factory=dict)
-    """`loss`, `accuracy.K` of each outcome, `accuracy` of all outcomes at once; empty without validation data."""
+    """What the objective measures; of outcomes `loss`, `accuracy.K` of each, `accuracy` of all at once. Empty without validation
+    data."""
 
 
 Callback = Callable[[EpochRecord, nn.Module], None]
+Targets = Mapping[str, torch.Tensor]
+"""`labels` and the targets of a batch, by name."""
+
+
+class Objective(Protocol):
+    """What a net's outputs, one tensor (B, ...) or several by name, in float32, are held against."""
+
+    def loss(self, outputs: Any, targets: Targets) -> tuple[torch.Tensor, int]:
+        """Return the mean loss over what is known, and the number that the mean counts with in that of an epoch."""
+        ...
+
+    def measure(self, outputs: Any, targets: Targets) -> dict[str, float]:
+        """Return figures of a whole data set; one that no target supports is left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Logits (B, K) against labels (B, K) by binary cross-entropy (paper Section IV-A.2)."""
+
+    def loss(self, outputs: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, int]:
+        """Return the mean over the known labels, and how many they are."""
+        return masked_bce(outputs, targets["labels"])
+
+    def measure(self, outputs: torch.Tensor, targets: Targets) -> dict[str, float]:
+        """Return `loss`, `accuracy.K` of each outcome, and `accuracy` over samples whose labels are all known.
+
+        `accuracy` is the share of samples with every outcome right at threshold 0.5 (the orange bars of Fig. 5).
+        """
+        logits, labels = outputs.numpy(), targets["labels"].numpy()
+        known = ~np.isnan(labels)
+        right = (logits > 0.0) == (labels > 0.5)
+        loss, n = masked_bce(outputs, targets["labels"])
+        out = {"loss": float(loss)} if n else {}
+        out |= {f"accuracy.{k}": float(right[known[:, k], k].mean()) for k in range(labels.shape[1]) if known[:, k].any()}
+        whole = known.all(axis=1)
+        return out | ({"accuracy": float(right[whole].all(axis=1).mean())} if whole.any() else {})
+
+
+OUTCOMES = Outcomes()
 
 
 def fit(
@@ -71,17 +112,19 @@ def fit(
     data: BatchSource,
     config: TrainConfig,
     *,
-    validation: Arrays | None = None,
+    objective: Objective = OUTCOMES,
+    validation: Indexed | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> list[EpochRecord]:
-    """Train `net` in place by minimising the binary cross-entropy of each outcome (paper Section IV-A.2).
+    """Train `net` in place by minimising an objective. Weights that need no gradient stay as they are.
 
     Args:
-        net: maps `(inputs, presence)` to logits (B, K).
+        net: maps `(inputs, presence)` to what the objective expects, by default logits (B, K).
         data: training samples; labels that are NaN are ignored.
         config: how to train.
+        objective: what is minimised; by default the binary cross-entropy of each outcome (paper Section IV-A.2).
         validation: measured after each epoch.
         callbacks: called after each epoch with its record and the net.
         checkpoint: file for the training state, saved at least `checkpoint_period` apart and at the end of an epoch only. If it
@@ -105,8 +148,8 @@ def fit(
             rate = config.learning_rate * config.lr_decay**epoch
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            loss = train_epoch(net, data, optimiser, config, epoch)
-            measured = evaluate(net, validation, precision=config.precision) if validation is not None else {}
+            loss = train_epoch(net, data, optimiser, config, epoch, objective)
+            measured = {} if validation is None else evaluate(net, validation, precision=config.precision, objective=objective)
             seconds = time.perf_counter() - start
             history.append(EpochRecord(epoch=epoch, learning_rate=rate, loss=loss, seconds=seconds, validation=measured))
             for callback in callbacks:
@@ -116,7 +159,14 @@ def fit(
     return history
 
 
-def train_epoch(net: nn.Module, data: BatchSource, optimiser: torch.optim.Optimizer, config: TrainConfig, epoch: int) -> float:
+def train_epoch(  # noqa: PLR0917 - one line of `fit`
+    net: nn.Module,
+    data: BatchSource,
+    optimiser: torch.optim.Optimizer,
+    config: TrainConfig,
+    epoch: int,
+    objective: Objective = OUTCOMES,
+) -> float:
     """Train for one epoch and return the mean loss. All randomness comes from the seed and the number of the epoch."""
     device = next(net.parameters()).device
     rng = generator(config.seed, epoch)
@@ -127,8 +177,8 @@ def train_epoch(net: nn.Module, data: BatchSource, optimiser: torch.optim.Optimi
         for batch in data.epoch(rng, config.batch_size):
             optimiser.zero_grad(set_to_none=True)
             with autocast(device, config.precision):
-                logits = net(*_tensors(batch, device))
-            loss, n = masked_bce(logits.float(), torch.from_numpy(batch.labels).to(device))
+                outputs = net(*_tensors(batch, device))
+            loss, n = objective.loss(_each(outputs, torch.Tensor.float), _targets(batch, device))
             loss.backward()
             optimiser.step()
             total += float(loss.detach()) * n
@@ -149,40 +199,46 @@ def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
     return torch.where(known, each, 0.0).sum() / max(n, 1), n
 
 
-@torch.no_grad()
 def predict(net: nn.Module, data: Arrays, *, batch_size: int = 1024, precision: Precision = "auto") -> np.ndarray:
     """Return probabilities (N, K) float32 in the order of the samples."""
-    return 0.5 * (1.0 + np.tanh(0.5 * _logits(net, data, batch_size, precision)))  # the logistic function, without overflow
+    if not len(data):
+        return np.empty((0, data.labels.shape[1]), np.float32)
+    logits = run_net(net, data, batch_size=batch_size, precision=precision).numpy()
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))  # the logistic function, without overflow
 
 
-def _logits(net: nn.Module, data: Arrays, batch_size: int, precision: Precision) -> np.ndarray:
+def run_net(net: nn.Module, data: Indexed, *, batch_size: int = 1024, precision: Precision = "auto") -> Any:
+    """Return the net's outputs for all samples in order, (N, ...) float32 on the CPU: a tensor, or several by name."""
+    return _run(net, data, batch_size, precision)[0]
+
+
+def evaluate(
+    net: nn.Module, data: Indexed, *, precision: Precision = "auto", objective: Objective = OUTCOMES
+) -> dict[str, float]:
+    """Return what the objective measures, of outcomes their loss and accuracies (see `Outcomes`); nothing of no samples."""
+    return objective.measure(*_run(net, data, 1024, precision)) if len(data) else {}
+
+
+def _run(net: nn.Module, data: Indexed, batch_size: int, precision: Precision) -> tuple[Any, Targets]:
+    """Return outputs and targets of all samples in order, on the CPU; there must be some."""
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    out = []
+    outputs, targets = [], []
     for start in range(0, len(data), batch_size):
         batch = data.batch(np.arange(start, min(start + batch_size, len(data))))
         with torch.inference_mode(), autocast(device, precision):
-            out.append(net(*_tensors(batch, device)).float().cpu().numpy())
+            outputs.append(_each(net(*_tensors(batch, device)), lambda part: part.float().cpu()))
+        targets.append(_targets(batch, torch.device("cpu")))
     net.train(was_training)
-    return np.concatenate(out) if out else np.empty((0, data.labels.shape[1]), np.float32)
+    return _joined(outputs), _joined(targets)
 
 
-def evaluate(net: nn.Module, data: Arrays, *, precision: Precision = "auto") -> dict[str, float]:
-    """Return `loss`, `accuracy.K` of each outcome, and `accuracy` over samples whose labels are all known.
-
-    `accuracy` is the share of samples with every outcome right at threshold 0.5 (the orange bars of Fig. 5).
-    A number that no label supports is left out.
-    """
-    logits = _logits(net, data, 1024, precision)
-    labels = np.asarray(data.labels, np.float32)
-    known = ~np.isnan(labels)
-    right = (logits > 0.0) == (labels > 0.5)
-    loss, n = masked_bce(torch.from_numpy(logits), torch.from_numpy(labels))
-    out = {"loss": float(loss)} if n else {}
-    out |= {f"accuracy.{k}": float(right[known[:, k], k].mean()) for k in range(labels.shape[1]) if known[:, k].any()}
-    whole = known.all(axis=1)
-    return out | ({"accuracy": float(right[whole].all(axis=1).mean())} if whole.any() else {})
+def _joined(parts: list[Any]) -> Any:
+    first = parts[0]
+    return (
+        {name: torch.cat([part[name] for part in parts]) for name in first} if isinstance(first, Mapping) else torch.cat(parts)
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -204,6 +260,15 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def _tensors(batch: Batch, device: torch.device) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
     return inputs, {name: torch.from_numpy(array).to(device) for name, array in batch.presence.items()}
+
+
+def _targets(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array).to(device) for name, array in {"labels": batch.labels, **batch.targets}.items()}
+
+
+def _each(outputs: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Change a net's outputs, one tensor or several by name."""
+    return {name: change(part) for name, part in outputs.items()} if isinstance(outputs, Mapping) else change(outputs)
 
 
 def _optimiser(net: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -23,7 +23,9 @@ ALLOWED = frozenset(
 """What a pickle may name. NumPy 1 wrote `numpy.core`, NumPy 2 writes `numpy._core`."""
 
 
-class _Reader(pickle.Unpickler):
+class RestrictedReader(pickle.Unpickler):
+    """An unpickler that makes nothing but what `ALLOWED` names."""
+
     def find_class(self, module: str, name: str) -> Any:
         """Refuse everything but what makes NumPy arrays."""
         if (module, name) not in ALLOWED:
@@ -39,7 +41,7 @@ def load_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _Reader(file).load()
+            return RestrictedReader(file).load()
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except Exception as error:  # damaged pickles raise nearly anything

@@ -1,4 +1,4 @@
-"""A soft curved fingertip pressed by a rigid object: pressure, friction and motion of its skin.
+"""A soft curved fingertip pressed by a rigid or soft object: pressure, friction and motion of its skin.
 
 `SoftTip` holds the skin's condensed compliance (quadratic tetrahedra, `tip_mesh`), `press` solves one contact on it (`tip_solve`).
 Small-strain linear elasticity; inertia, viscosity and large rotations are left out.
@@ -15,12 +15,17 @@ import numpy as np
 from palpate.core.errors import RecordError, SimulationError
 from palpate.sensors.touch.tip_gap import LEVEL, Distance, Gap, first_touch, gap_at
 from palpate.sensors.touch.tip_mesh import Surface, TipShape, compliance_of, surface_of
-from palpate.sensors.touch.tip_solve import Goal, Patch, Rub, displace, gather, press_rough, press_smooth
+from palpate.sensors.touch.tip_object import SoftObject, soft_object, softness
+from palpate.sensors.touch.tip_solve import Goal, Patch, Rub, displace, gather, press_halving, press_rough, press_smooth
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 """Of a facet's force over the largest, and of a wanted load."""
 ROUNDS = 60
 """Most looks at a distance function on the way to a wanted load."""
+
+
+class TooDeepError(SimulationError):
+    """A wanted force would press the object in by more than the skin's thickness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,17 @@ class _Order:
     """(3,) unit direction of approach."""
     motion: np.ndarray
     """(n, 3) how the object's material moved at each facet [m]."""
+    pull: np.ndarray | None
+    """(3,) wanted force across `along` [N]."""
+    friction: float
+    """Coulomb coefficient."""
+    soft: SoftObject | None
+    """None: the object is rigid."""
+
+    def goal(self, depth: float) -> Goal:
+        """Return what the solver is to reach, from a first guess of the depth if that is free."""
+        pull = np.zeros(3) if self.pull is None else self.pull
+        return Goal(depth, self.wanted if self.is_load else -1.0, self.along, pull, self.pull is not None)
 
 
 def press(
@@ -112,12 +128,16 @@ def press(
     shift: Sequence[float] | None = None,
     twist: float | None = None,
     before: TipContact | None = None,
+    pull: Sequence[float] | None = None,
+    friction: float | None = None,
+    object_young: float | None = None,
+    object_poisson: float = 0.5,
 ) -> TipContact:
-    """Press a rigid object against a tip.
+    """Press an object against a tip.
 
     Contact with Coulomb friction, stick and slip facet by facet, normal and tangential motion coupled both ways. A facet that touches
     sticks to the object until friction gives way; `shift` and `twist` move the object's material from where it was in `before` (or at
-    first contact), one increment per call. The gap is always that of the object where it is now.
+    first contact), one increment per call; with `pull` that is found. The gap is always that of the object where it is now.
 
     Args:
         tip: the tip.
@@ -129,20 +149,32 @@ def press(
         along: direction of approach (3,), gel frame; made a unit vector.
         shift: translation of the object (dx, dy) or (dx, dy, dz) since `before` [m].
         twist: rotation of the object about the z axis since `before` [rad].
-        before: the last state of the same tip, one or with the same leading axes.
+        before: the last state of the same tip, one or with the same leading axes; not with a soft object, whose state it lacks.
+        pull: wanted force on the tip across `along` (3,) [N], reached by moving the object along, instead of `shift`; what is along
+            `along` is left out. If friction cannot give it every facet slips, and the force is about friction times load.
+        friction: Coulomb coefficient between this object and the skin; None takes the tip's.
+        object_young: Young's modulus of a soft object [Pa]; None is rigid. It answers as a half-space behind the plane across `along`.
+        object_poisson: its Poisson ratio.
 
     Returns:
-        The state. Without contact pressure, shear and displacement are exactly 0.
+        The state; `displacement` is the skin's alone. Without contact pressure, shear and displacement are exactly 0.
 
     Raises:
         RecordError: arguments of wrong shape, sign or number, or an object that never meets the tip.
-        SimulationError: the wanted force needs more than the skin's thickness.
+        TooDeepError: the wanted force needs more than the skin's thickness.
+        SimulationError: friction or the approach does not settle.
     """
+    soft = soft_object(object_young, object_poisson)
     if (depth is None) == (force is None):
         raise RecordError(f"press got depth={depth} and force={force}; give exactly one of them")
     direction = _direction(along)
     wanted = np.asarray(depth if force is None else force, float)
     _check_wanted(tip, wanted, force is not None)
+    _check_history(before, soft, (shift, twist), pull)
+    across = None if pull is None else _across(pull, direction)
+    rub = tip.shape.friction if friction is None else friction
+    if not (np.isfinite(rub) and rub >= 0):
+        raise RecordError(f"friction is {friction}; allowed: 0 or more")
     gaps = None if callable(thing) else _check_gaps(tip, np.asarray(thing, float))
     lead = np.broadcast_shapes(wanted.shape, () if gaps is None else gaps.shape[:-1])
     motion = _rigid_motion(tip.surface.points, shift, twist)
@@ -153,7 +185,8 @@ def press(
             singles.append(_untouched(tip))
             continue
         one = thing if callable(thing) else np.broadcast_to(thing, (*lead, tip.surface.areas.size))[index]
-        singles.append(_press_one(tip, one, _Order(float(wanted[index]), force is not None, direction, motion), last))
+        order = _Order(float(wanted[index]), force is not None, direction, motion, across, rub, soft)
+        singles.append(_press_one(tip, one, order, last))
     return _stack(tip, singles, lead)
 
 
@@ -165,71 +198,73 @@ def _press_one(tip: SoftTip, thing: np.ndarray | Distance, order: _Order, last: 
     """Press once, following a distance function to the approach that balances the load."""
     start = first_touch(tip.surface, thing, order.along)
     depth = _hertz_depth(tip.shape, order.wanted) if order.is_load else order.wanted
-    load, skin = order.wanted if order.is_load else -1.0, tip.shape.skin
-    low, high = 0.0, 2 * skin
+    most = tip.shape.skin if order.soft is None else tip.shape.skin + tip.shape.half_width / 2  # a soft object gives way itself
+    low, high = 0.0, 2 * most
     final = not order.is_load or not callable(thing)  # a load on a function: first close in without friction, which may stiffen
-    for _ in range(ROUNDS):
+    for look in range(1, ROUNDS + 1):
         near = gap_at(tip.surface, thing, order.along, start, depth)
-        goal = Goal(depth, load, order.along)
-        forces, moved, reached = _balance(tip, near, goal, last[1] + order.motion, last[0] if final else None)
+        forces, moved, reached = _balance(tip, near, order, depth, last if final else None)
         low, high = (depth, high) if reached > depth else (low, depth)
         if final and (
-            not callable(thing) or low > skin or abs(reached - depth) < TOLERANCE * depth or high - low < TOLERANCE * high
+            not callable(thing) or low > most or abs(reached - depth) < TOLERANCE * depth or high - low < 1e-4 * high
         ):
             break
-        depth = reached if low < reached < high else (low + high) / 2
-        if not final and (low > skin or abs(reached - depth) < 1e-2 * depth):
-            low, high, final = 0.0, 2 * skin, True
+        depth = reached if low < reached < high and look % 4 else (low + high) / 2  # halved now and then: looks may swing
+        if not final and (low > most or abs(reached - depth) < 1e-2 * depth or high - low < 1e-2 * high):
+            low, high, final = 0.0, 2 * most, True
     else:
-        raise SimulationError(f"no approach balances {load} N on this object; its distance function must be continuous")
-    if reached > skin:
-        raise SimulationError(
-            f"{load} N would press the object more than {skin * 1e3:.2f} mm in, the thickness of the skin; "
+        raise SimulationError(f"no approach balances {order.wanted} N on this object; its distance function must be continuous")
+    if max(reached if order.soft is None else 0.0, (moved * near.normals).sum(axis=1).max()) > tip.shape.skin or reached > most:
+        raise TooDeepError(
+            f"{order.wanted} N would press the object more than {tip.shape.skin * 1e3:.2f} mm in, the thickness of the skin; "
             "use a smaller force, a stiffer tip or a blunter object"
         )
     return forces, moved, near.normals, reached
 
 
 def _balance(
-    tip: SoftTip, near: Gap, goal: Goal, anchor: np.ndarray, last: np.ndarray | None
+    tip: SoftTip, near: Gap, order: _Order, depth: float, last: _Single | None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return facet forces (n, 3) [N], displacement (n, 3) [m] and the approach [m] for a gap that closes linearly.
 
-    Friction goes on from the `last` forces (n, 3) [N]; None leaves it out.
+    Friction goes on from the `last` state; None leaves it out.
     """
     closing = near.rate > LEVEL
-    chosen = near.gap - goal.depth * near.rate < 0
-    if goal.load >= 0:  # a guess that is too shallow would start from nothing
+    chosen = near.gap - depth * near.rate < 0
+    if order.is_load:  # a guess that is too shallow would start from nothing
         chosen |= closing & (near.gap <= np.sort(near.gap[closing])[:5].max())
     while True:
         index = np.flatnonzero(chosen)
-        push, growth, depth, settled = press_smooth(_patch(tip, near, index), goal)
+        push, growth, depth, settled = press_smooth(_patch(tip, near, index, order), order.goal(depth))
         forces = push[:, None] * near.normals[index]
         moved = displace(tip.compliance, index, forces)
         missing = _missing(near, depth, moved, chosen)
-        if not missing.any():
+        if not _near(tip, depth) or not missing.any():
             break
         chosen |= missing
-        goal = goal._replace(depth=depth)
     guess, rise = np.zeros_like(near.normals), np.zeros_like(near.gap)
     guess[index], rise[index] = forces, growth * (push > 0)
-    if last is None or (tip.shape.friction == 0 and settled):
+    if last is None or not _near(tip, depth) or (order.friction == 0 and settled):
         return guess, moved, depth
-    guess += last - (last * near.normals).sum(axis=1, keepdims=True) * near.normals  # its tangents, the history of friction
-    return _rub(tip, near, goal._replace(depth=depth), anchor, (guess, rise))
+    # The tangents of the last forces are the history of friction.
+    guess += last[0] - (last[0] * near.normals).sum(axis=1, keepdims=True) * near.normals
+    return _rub(tip, near, order, last[1] + order.motion, (guess, rise, depth))
 
 
 def _rub(
-    tip: SoftTip, near: Gap, goal: Goal, anchor: np.ndarray, start: tuple[np.ndarray, np.ndarray]
+    tip: SoftTip, near: Gap, order: _Order, anchor: np.ndarray, start: tuple[np.ndarray, np.ndarray, float]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Go on with friction from frictionless forces (n, 3) [N] and their growth with depth (n,) [N/m]. See `_balance`."""
-    guess, growth = start
+    """Go on with friction from frictionless forces (n, 3) [N], their growth with depth (n,) [N/m] and depth [m]. See `_balance`."""
+    guess, growth, depth = start
     chosen = (guess * near.normals).sum(axis=1) > 0
     forces = guess * chosen[:, None]
     while True:
         index = np.flatnonzero(chosen)
-        rub = Rub(anchor[index], forces[index], growth[index], tip.shape.friction, TOLERANCE)
-        forces[index], depth, settled = press_rough(_patch(tip, near, index), goal, rub)
+        rub = Rub(anchor[index], forces[index], growth[index], order.friction, TOLERANCE)
+        patch, goal = _patch(tip, near, index, order), order.goal(depth)
+        forces[index], depth, settled = press_rough(patch, goal, rub)
+        if order.is_load and not (settled and _near(tip, depth)):
+            forces[index], depth, settled = press_halving(patch, goal, rub)
         if not settled:
             raise SimulationError(f"friction does not settle at depth {depth} m; use smaller steps of depth, shift and twist")
         moved = displace(tip.compliance, index, forces[index])
@@ -237,11 +272,18 @@ def _rub(
         if not missing.any():
             return forces, moved, depth
         chosen |= missing
-        goal = goal._replace(depth=depth)
 
 
-def _patch(tip: SoftTip, near: Gap, index: np.ndarray) -> Patch:
-    return Patch(gather(tip.compliance, index), near.normals[index], near.gap[index], near.rate[index])
+def _near(tip: SoftTip, depth: float) -> bool:
+    """Return whether a depth can be; else the gap was continued from a look too far off."""
+    return 0 <= depth < 2 * tip.shape.half_width
+
+
+def _patch(tip: SoftTip, near: Gap, index: np.ndarray, order: _Order) -> Patch:
+    rows = gather(tip.compliance, index)
+    if order.soft is not None:
+        rows += softness(tip.surface.samples[index], tip.surface.areas[index], order.along, order.soft)
+    return Patch(rows, near.normals[index], near.gap[index], near.rate[index])
 
 
 def _missing(near: Gap, depth: float, moved: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -261,6 +303,21 @@ def _direction(along: Sequence[float]) -> np.ndarray:
     if vector.shape != (3,) or not np.isfinite(vector).all() or not vector.any():
         raise RecordError(f"along is {along}; give a direction of three finite numbers, not all 0")
     return vector / np.linalg.norm(vector)
+
+
+def _across(pull: Sequence[float], along: np.ndarray) -> np.ndarray:
+    """Return the part of a wanted force (3,) [N] across `along`."""
+    vector = np.asarray(pull, float)
+    if vector.shape != (3,) or not np.isfinite(vector).all():
+        raise RecordError(f"pull is {pull}; give a force of three finite numbers [N]")
+    return vector - (vector @ along) * along
+
+
+def _check_history(before: TipContact | None, soft: SoftObject | None, moves: tuple[object, object], pull: object) -> None:
+    if before is not None and soft is not None:
+        raise RecordError("`before` of a soft object is not known; press it from first contact")
+    if pull is not None and moves != (None, None):
+        raise RecordError("give `pull`, or `shift` and `twist`: with a wanted force the motion is found")
 
 
 def _check_wanted(tip: SoftTip, wanted: np.ndarray, is_load: bool) -> None:

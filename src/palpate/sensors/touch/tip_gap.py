@@ -19,6 +19,8 @@ LEVEL = 0.03
 """Least cosine between a facet's normal and the approach for which the facet can be met first."""
 CLOSE = 1e-8
 """Distance that counts as touching [m]."""
+TIE = 1e-9
+"""Distances that differ by less are equal [m]."""
 FAR = 1.0
 """Distance that counts as never met [m]."""
 ZOOM = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), axis=-1).reshape(-1, 2)
@@ -48,15 +50,39 @@ def gap_at(surface: Surface, thing: np.ndarray | Distance, along: np.ndarray, st
     normals = surface.normals.copy()
     close = np.flatnonzero(gap < surface.shape.skin / 2)  # means over facets and directions matter for these alone
     if close.size:
-        steps = STEP * np.concatenate([np.eye(3), -np.eye(3)])[:, None, :]
-        around = _measure(thing, (surface.points[close] - offset + steps).reshape(-1, 3)).reshape(2, 3, -1)
         gap[close] = _measure(thing, (surface.samples[close] - offset).reshape(-1, 3)).reshape(-1, 4).mean(axis=1)
-        slope = (around[0] - around[1]).T
-        slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12 * STEP)
+        slope = _slope(thing, surface.points[close] - offset)
         trusted = (slope * normals[close]).sum(axis=1) > FACING
         normals[close[trusted]] = slope[trusted]
     rate = normals @ along
     return Gap(gap + depth * rate, rate, normals)
+
+
+def _slope(thing: Distance, points: np.ndarray) -> np.ndarray:
+    """Return the unit direction (m, 3) in which the distance grows at points (m, 3)."""
+    steps = STEP * np.concatenate([np.eye(3), -np.eye(3)])[:, None, :]
+    around = _measure(thing, (points + steps).reshape(-1, 3)).reshape(2, 3, -1)
+    slope = (around[0] - around[1]).T
+    return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12 * STEP)
+
+
+def nearest(surface: Surface, thing: Distance) -> tuple[np.ndarray, float]:
+    """Return the place (3,) on the skin that is nearest to an object, or deepest in it, and its signed distance [m]."""
+    middle, span = _facet(surface, int(np.argmin(_measure(thing, surface.points))))
+    for zoom in (1.0, 0.2, 0.04):
+        places = np.clip(middle + zoom * span * ZOOM, -1, 1)
+        points = bend(surface.shape, places[:, 0], places[:, 1], np.ones(1))
+        apart = _measure(thing, points)
+        middle = places[apart < apart.min() + TIE].mean(axis=0)  # a mean, so that a mirrored object gives the mirrored place
+    return bend(surface.shape, middle[0], middle[1], np.ones(())), float(apart.min())
+
+
+def _facet(surface: Surface, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return middle and size of a facet in grid parameters (u, v)."""
+    row, col = divmod(number, surface.grid[1])
+    u, v, _ = axes(surface.shape)
+    low, high = np.array([u[col], v[row]]), np.array([u[col + 1], v[row + 1]])
+    return (low + high) / 2, high - low
 
 
 def first_touch(surface: Surface, thing: np.ndarray | Distance, along: np.ndarray) -> float:
@@ -69,10 +95,7 @@ def first_touch(surface: Surface, thing: np.ndarray | Distance, along: np.ndarra
         travel = np.where(ready, thing, np.inf) / np.where(ready, rate, 1.0)
         return _least(travel.reshape(surface.grid))
     moved = _advance(thing, surface.points, along, 0.0, 1e-5)
-    row, col = divmod(int(np.argmin(_measure(thing, surface.points - moved * along))), surface.grid[1])
-    u, v, _ = axes(surface.shape)
-    middle = np.array([(u[col] + u[col + 1]) / 2, (v[row] + v[row + 1]) / 2])
-    span = np.array([u[col + 1] - u[col], v[row + 1] - v[row]])
+    middle, span = _facet(surface, int(np.argmin(_measure(thing, surface.points - moved * along))))
     for zoom in (1.0, 0.2):
         places = np.clip(middle + zoom * span * ZOOM, -1, 1)
         points = bend(surface.shape, places[:, 0], places[:, 1], np.ones(1))

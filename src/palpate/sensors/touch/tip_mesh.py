@@ -40,7 +40,7 @@ class TipShape:
     distal: float
     """Half axis along y, towards the tip's end (y < 0) [m]."""
     proximal: float
-    """Half axis along y, towards the palm (y > 0) [m]."""
+    """Half axis along y, towards the palm (y > 0) [m]; of a `straight` tip: how far its cylinder reaches."""
     height: float
     """Half axis along z: how deep the ellipsoid's centre lies below the apex [m]."""
     skin: float
@@ -57,6 +57,8 @@ class TipShape:
     """Cells of the mesh: x in each half, y distal, y proximal, layers."""
     focus: float = 0.0
     """0: cells of equal angle; towards 1: smaller cells about the apex."""
+    straight: bool = False
+    """Towards the palm the tip is a cylinder about y and no ellipsoid; with equal half axes it is a capsule."""
     estimates: tuple[str, ...] = ()
     """Names of the fields that are guesses and not measured or published."""
 
@@ -80,7 +82,7 @@ class TipShape:
     @property
     def key(self) -> str:
         """Name of its compliance in a cache: a hash of what the mesh and the unit compliance depend on."""
-        names = ("half_width", "distal", "proximal", "height", "skin", "reach", "poisson", "cells", "focus")
+        names = ("half_width", "distal", "proximal", "height", "skin", "reach", "poisson", "cells", "focus", "straight")
         text = json.dumps([VERSION, skfem.__version__, [getattr(self, name) for name in names]])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -155,21 +157,25 @@ def axes(shape: TipShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def bend(shape: TipShape, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Map grid parameters u, v in [-1, 1] and w in [0, 1] (0: core, 1: outer surface) to points (..., 3) [m] of the gel frame."""
-    a = shape.reach * u * np.sqrt(1 - _ROUND * v**2 / 2)
-    b = shape.reach * v * np.sqrt(1 - _ROUND * u**2 / 2)
+    barrel = shape.straight & (v > 0)
+    a = shape.reach * u * np.sqrt(1 - _ROUND * np.where(barrel, 0, v) ** 2 / 2)
+    b = shape.reach * np.where(barrel, 0, v) * np.sqrt(1 - _ROUND * u**2 / 2)
     angle = np.hypot(a, b)
     ratio = np.sinc(angle / np.pi)
     inner = shape.skin * (1 - w)
     length = np.where(v < 0, shape.distal, shape.proximal)
     x = (shape.half_width - inner) * a * ratio
-    y = (length - inner) * b * ratio
+    y = np.where(barrel, shape.proximal * v, (length - inner) * b * ratio)
     z = shape.height - (shape.height - inner) * np.cos(angle)
     return np.stack(np.broadcast_arrays(x, y, z), -1)
 
 
 def outer_normals(shape: TipShape, points: np.ndarray) -> np.ndarray:
-    """Return the unit normals, into the tip, of the ellipsoid through `points` (..., 3) [m] that is similar to the outer surface."""
-    length = np.where(points[..., 1] < 0, shape.distal, shape.proximal)
+    """Return the unit normals, into the tip, of the ellipsoid through `points` (..., 3) [m] that is similar to the outer surface.
+
+    Where a straight tip is a cylinder (y > 0), those of the cylinder.
+    """
+    length = np.where(points[..., 1] < 0, shape.distal, np.inf if shape.straight else shape.proximal)
     steep = np.stack(
         [points[..., 0] / shape.half_width**2, points[..., 1] / length**2, (points[..., 2] - shape.height) / shape.height**2],
         -1,
