@@ -105,7 +105,7 @@ def grasp_dexterous(config: commands.GraspDexterous) -> None:
     held = cluster_mean(np.array(rows["stable"], float), rows["object"], generator(0))
     say(
         f"{rows['policy']}: held after the lift {100 * held.value:.1f} % [{100 * held.low:.1f}, {100 * held.high:.1f}] of {held.n}; "
-        f"{np.mean(rows['looks']):.1f} decisions a trial"
+        f"{np.nanmean(rows['looks']):.1f} decisions a trial"
     )
     write_json(
         config.json,
