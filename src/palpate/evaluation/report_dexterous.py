@@ -67,7 +67,7 @@ def loop_table(loops: Sequence[Mapping[str, Any]]) -> Table:
                 percent(cluster_mean(held, objects, rng)),
                 gain,
                 f"{100 * np.nanmean(truth):.1f}",
-                f"{np.mean(np.array(loop['looks'], float)):.1f}",
+                f"{np.nanmean(np.array(loop['looks'], float)):.1f}",
             )
         )
     return Table(

@@ -115,7 +115,8 @@ def run_trial(seed: int, index: int, stability: dict[str, Any] | None) -> Trial:
     task: Task = _worker["task"]
     try:
         result = rollout(_worker["world"], _worker["policy"], seed, index, max_looks=_worker["max_looks"])
-    except PalpateError as error:  # an invalid simulation, or an object that perception does not find: the next trial goes on
+    except (PalpateError, ArithmeticError, np.linalg.LinAlgError) as error:
+        # An invalid simulation, or an object that perception does not find: the next trial goes on.
         empty = Episode(index=index, seed=seed, task=task.name, labels={"stable": None})
         return Trial(index=index, payload=encode_episode(empty), evidence=None, labels={}, truth={}, failure=str(error))
     episode = result.episode

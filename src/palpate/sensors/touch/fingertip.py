@@ -18,7 +18,7 @@ from palpate.core.errors import RecordError
 from palpate.core.transforms import apply, inverse, pose
 from palpate.sensors.touch.taxels import BIOTAC_SP_ROWS, Taxels, region_force, spread_taxels, taxel_forces
 from palpate.sensors.touch.tip import SoftTip, TipContact, TooDeepError, press
-from palpate.sensors.touch.tip_gap import Distance, nearest
+from palpate.sensors.touch.tip_gap import Distance, MissedError, nearest
 from palpate.sensors.touch.tip_mesh import TipShape, bend, outer_normals
 
 DEEPEST = 0.8
@@ -213,7 +213,10 @@ class Fingertip:
                 object_poisson=poisson,
             )
 
-        contact, share = _most(at, self.model.shape, soft=young is not None)
+        try:
+            contact, share = _most(at, self.model.shape, soft=young is not None)
+        except MissedError:  # an edge beside the tip, which no facet meets along the nearest normal
+            return None
         short = share * across - contact.force @ (np.eye(3) - np.outer(normal, normal))
         slipping = push > 0 and bool(np.linalg.norm(short) > MISSED * share * push)
         return self._felt(contact, (spot, normal), saturated=share < 1, slipping=slipping)

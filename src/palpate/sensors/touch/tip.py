@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from palpate.core.errors import RecordError, SimulationError
-from palpate.sensors.touch.tip_gap import LEVEL, Distance, Gap, first_touch, gap_at
+from palpate.sensors.touch.tip_gap import CLOSE, LEVEL, Distance, Gap, first_touch, gap_at
 from palpate.sensors.touch.tip_mesh import Surface, TipShape, compliance_of, surface_of
 from palpate.sensors.touch.tip_object import SoftObject, soft_object, softness
 from palpate.sensors.touch.tip_solve import Goal, Patch, Rub, displace, gather, press_halving, press_rough, press_smooth
@@ -258,6 +258,8 @@ def _rub(
     guess, growth, depth = start
     chosen = (guess * near.normals).sum(axis=1) > 0
     forces = guess * chosen[:, None]
+    if not chosen.any():  # nothing is pressed here: a wanted load lies deeper
+        return forces, np.zeros_like(forces), 1.5 * depth + CLOSE if order.is_load else depth
     while True:
         index = np.flatnonzero(chosen)
         rub = Rub(anchor[index], forces[index], growth[index], order.friction, TOLERANCE)

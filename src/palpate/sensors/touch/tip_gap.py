@@ -27,6 +27,10 @@ ZOOM = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), axis=
 """Where to look about the facet that is met first, in facets."""
 
 
+class MissedError(RecordError):
+    """An object that does not meet the tip, however far it moves."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """Distances of an object from the facets near one approach."""
@@ -91,7 +95,7 @@ def first_touch(surface: Surface, thing: np.ndarray | Distance, along: np.ndarra
         rate = surface.normals @ along
         ready = (rate > LEVEL) & np.isfinite(thing)
         if not ready.any():
-            raise RecordError(f"the object never meets the tip along {along}: no finite gap on a facet that faces it; move it")
+            raise MissedError(f"the object never meets the tip along {along}: no finite gap on a facet that faces it; move it")
         travel = np.where(ready, thing, np.inf) / np.where(ready, rate, 1.0)
         return _least(travel.reshape(surface.grid))
     moved = _advance(thing, surface.points, along, 0.0, 1e-5)
@@ -144,7 +148,7 @@ def _advance(thing: Distance, points: np.ndarray, along: np.ndarray, moved: floa
         if not low < moved < high:
             moved = (low + high) / 2
         last = left
-    raise RecordError(f"the object never meets the tip along {along}; move it in front of the tip or change `along`")
+    raise MissedError(f"the object never meets the tip along {along}; move it in front of the tip or change `along`")
 
 
 def _measure(thing: Distance, points: np.ndarray) -> np.ndarray:
