@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from palpate.cli import commands, commands_hand
+from palpate.cli import commands, commands_glove, commands_hand
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
@@ -17,13 +17,19 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "touch": (commands.CollectTouch, "run_data.collect_touch"),
         "presses": (commands.CollectPresses, "run_data.collect_presses"),
         "dexterous": (commands_hand.CollectDexterous, "run_hand.collect_dexterous"),
+        "softgrasp": (commands_glove.CollectSoftgrasp, "run_glove.collect_softgrasp"),
     },
     "touch": {"": (commands.Touch, "run_data.touch")},
-    "calibrate": {"touch": (commands.CalibrateTouch, "run_data.calibrate_touch")},
+    "calibrate": {
+        "touch": (commands.CalibrateTouch, "run_data.calibrate_touch"),
+        "glove": (commands_glove.CalibrateGlove, "run_glove.calibrate_glove"),
+    },
     "import": {
         "bts3": (commands.ImportBts3, "run_data.import_bts3"),
         "wedge": (commands.ImportWedge, "run_data.import_wedge"),
         "octopi": (commands.ImportOctopi, "run_data.import_octopi"),
+        "softgrasp": (commands_glove.ImportSoftgrasp, "run_glove.import_softgrasp"),
+        "lerobot": (commands_glove.ImportLerobot, "run_glove.import_lerobot"),
         "dexgraspnet": (commands_hand.ImportDexgraspnet, "run_hand.import_dexgraspnet"),
     },
     "info": {"": (commands.Info, "run_data.info")},

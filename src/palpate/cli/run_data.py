@@ -4,8 +4,7 @@ import json
 import time
 
 from palpate.cli import commands
-from palpate.cli.tell import data_summary, say, write_json
-from palpate.data.external.video import Imported
+from palpate.cli.tell import data_summary, say, tell_import, write_json
 from palpate.data.reader import open_dataset
 from palpate.data.review import read_review
 
@@ -135,21 +134,11 @@ def import_wedge(config: commands.ImportWedge) -> None:
     """Run `palpate import wedge`."""
     from palpate.data.external.wedge import import_wedge as run
 
-    _tell_import(run(config.folder, config.out))
+    tell_import(run(config.folder, config.out))
 
 
 def import_octopi(config: commands.ImportOctopi) -> None:
     """Run `palpate import octopi`."""
     from palpate.data.external.octopi import import_octopi as run
 
-    _tell_import(run(config.folder, config.out))
-
-
-def _tell_import(imported: Imported) -> None:
-    say(data_summary(imported.out))
-    for line in imported.left_out:
-        say(f"  left out: {line}")
-    if imported.unlabelled:
-        say(f"  without label, and never scored: {', '.join(imported.unlabelled)}")
-    for note in imported.notes:
-        say(f"  note: {note}")
+    tell_import(run(config.folder, config.out))

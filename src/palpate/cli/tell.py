@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from palpate.data.external.video import Imported
 from palpate.data.reader import open_dataset
 
 
@@ -40,3 +41,14 @@ def data_summary(folder: Path) -> str:
         lines.append(f"  group {kind:20s} {count} different")
     lines += [f"  {key}: {summary[key]}" for key in ("missing", "damaged", "duplicates") if summary[key] not in ([], "none")]
     return "\n".join(lines)
+
+
+def tell_import(imported: Imported) -> None:
+    """Say what was imported, and what was not."""
+    say(data_summary(imported.out))
+    for line in imported.left_out:
+        say(f"  left out: {line}")
+    if imported.unlabelled:
+        say(f"  without label, and never scored: {', '.join(imported.unlabelled)}")
+    for note in imported.notes:
+        say(f"  note: {note}")

@@ -11,19 +11,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from palpate.core.errors import DataError
 from palpate.core.records import Episode, Event, Stream, StreamSpec
 from palpate.core.transforms import apply, inverse, look_at, pose, pose_from_vector, vector_from_pose
 from palpate.data.external.dexgraspnet import DexGrasp, object_parts, read_dexgraspnet
 from palpate.data.reader import EpisodeReader, open_dataset
-from palpate.data.table import encode_episode
-from palpate.data.writer import EpisodeWriter
 from palpate.evaluation.intervals import wilson
 from palpate.perception.cylinder import fit_cylinder
 from palpate.quality.friction import grasp_quality
-from palpate.recipes.workers import LocalWorkers, prepare_worker
+from palpate.recipes.recording import Made, Recording, record
+from palpate.recipes.workers import prepare_worker
 from palpate.sensors.camera import CameraConfig
 from palpate.worlds.dexterous import DexterousWorld
 from palpate.worlds.dexterous_objects import DexterousObject, mesh_object
@@ -78,8 +76,8 @@ def _cameras() -> tuple[SceneCamera, SceneCamera]:
     return first, second
 
 
-def close_grasp(folder: Path, grasp: DexGrasp, index: int) -> tuple[int, bytes]:
-    """Close one grasp in the world and return its number and its encoded episode.
+def close_grasp(folder: Path, grasp: DexGrasp, index: int) -> Made:
+    """Close one grasp in the world and return its episode.
 
     Raises:
         RecordError: joints out of the hand's range.
@@ -120,7 +118,7 @@ def close_grasp(folder: Path, grasp: DexGrasp, index: int) -> tuple[int, bytes]:
         },
         labels=labels,
     )
-    return index, encode_episode(episode)
+    return Made.of(episode)
 
 
 def _pictures(scene: list) -> dict[str, Stream]:
@@ -147,15 +145,16 @@ def import_dexgraspnet(config: DexgraspnetConfig, tell: Callable[[str], None]) -
         for line in object_parts(config.folder, name, repair=True).repaired:
             tell(line)
     about = {"recipe": "dexgraspnet", "grasps": config.grasps, "friction": FRICTION, "squeeze": SQUEEZE}
-    with (
-        EpisodeWriter.create(config.out, task="dexgraspnet", config=about, resume=config.resume) as writer,
-        LocalWorkers(config.workers, prepare_worker, ()) as workers,
-        tqdm(total=len(grasps), initial=writer.next_index, unit="grasp", desc="close") as bar,
-    ):
-        tasks = [(config.folder, grasps[i], i) for i in range(writer.next_index, len(grasps))]
-        for index, data in workers.run(close_grasp, tasks):
-            writer.write(data, index)
-            bar.update()
+    made = Recording(
+        out=config.out,
+        task="dexgraspnet",
+        about=about,
+        count=len(grasps),
+        unit="grasp",
+        workers=config.workers,
+        resume=config.resume,
+    )
+    record(made, close_grasp, lambda index: (config.folder, grasps[index], index), prepare_worker)
     return table_text(open_dataset(config.out))
 
 

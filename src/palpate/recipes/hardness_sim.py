@@ -4,25 +4,22 @@ Sample, gel, place and motion are random: irregular speed, hesitation, unknown d
 seed and its number only. Two solvers can make the presses (`soft`, `soft_fem`), so that no estimator need be tried on its own physics.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from tqdm import tqdm
 
 from palpate.core.errors import PalpateError, UnknownNameError
 from palpate.core.randomness import generator
 from palpate.core.recording import Recorder
 from palpate.core.records import Episode, StreamSpec
 from palpate.core.units import MM
-from palpate.data.table import encode_episode
-from palpate.data.writer import EpisodeWriter
 from palpate.perception.hardness_scale import HARDEST, SOFTEST, young_of_shore_00
+from palpate.recipes.recording import Made, Recording, record
 from palpate.recipes.touch_press import COARSE, find_sensor, resized
-from palpate.recipes.workers import LocalWorkers, prepare_worker
+from palpate.recipes.workers import prepare_worker
 from palpate.sensors.touch.contact import Contact, Pad
 from palpate.sensors.touch.model import SensorModel
 from palpate.sensors.touch.sensor import TouchSensor
@@ -226,10 +223,10 @@ def start_worker(config: PressesConfig) -> None:
     _worker.update(config=config, model=resized(find_sensor(config.sensor), config.picture))
 
 
-def run_press(index: int) -> bytes:
-    """Press one ball and return the encoded episode."""
+def run_press(index: int) -> Made:
+    """Press one ball and return the episode."""
     config: PressesConfig = _worker["config"]
-    return encode_episode(press_episode(config, _worker["model"], index))
+    return Made.of(press_episode(config, _worker["model"], index))
 
 
 def collect_presses(config: PressesConfig) -> Path:
@@ -251,15 +248,13 @@ def collect_presses(config: PressesConfig) -> Path:
         )
     names = ("seed", "solver", "per_object", "sensor", "picture", "rate_hz")
     about = {"recipe": "presses", **{name: getattr(config, name) for name in names}}
-    with EpisodeWriter.create(config.out, task="press", config=about, resume=config.resume) as writer:
-        start = writer.next_index
-        whole = max(config.presses, start)
-        indices = range(start, config.presses)
-        with (
-            LocalWorkers(config.workers, start_worker, (config,)) as workers,
-            tqdm(total=whole, initial=start, unit="press", desc=config.solver, file=sys.stderr, mininterval=0.5) as bar,
-        ):
-            for index, data in zip(indices, workers.run(run_press, [(i,) for i in indices]), strict=True):
-                writer.write(data, index)
-                bar.update()
-    return config.out
+    made = Recording(
+        out=config.out,
+        task="press",
+        about=about,
+        count=config.presses,
+        unit="press",
+        workers=config.workers,
+        resume=config.resume,
+    )
+    return record(made, run_press, lambda index: (index,), start_worker, (config,))

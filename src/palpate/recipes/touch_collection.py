@@ -3,7 +3,6 @@
 One episode is one touch of one object by all sensors. It depends on the seed and its number only, whatever the number of workers.
 """
 
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from palpate.core.errors import PalpateError
 from palpate.core.randomness import generator
 from palpate.core.recording import Recorder
 from palpate.core.records import Episode, StreamSpec
-from palpate.data.table import encode_episode
-from palpate.data.writer import EpisodeWriter
+from palpate.recipes.recording import Made, Recording, record
 from palpate.recipes.touch_motion import Mode, Touch, draw_path, draw_touch
 from palpate.recipes.touch_motion import Path as Motion
 from palpate.recipes.touch_press import COARSE, AnyContact, PressRig, Step, find_sensor, resized
-from palpate.recipes.workers import LocalWorkers, prepare_worker
+from palpate.recipes.workers import prepare_worker
 from palpate.sensors.touch.sensor import Reading
 
 FORCE_LIMIT = 12.0
@@ -86,16 +83,7 @@ def _rigs(plan: _Plan) -> list[PressRig]:
     return [PressRig(model, unit_seed=plan.unit, optics=files.get(model.name), cell=COARSE) for model in models]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What a worker returns."""
-
-    index: int
-    payload: bytes
-    failure: str = ""
-
-
-def run_touch(seed: int, index: int) -> Done:
+def run_touch(seed: int, index: int) -> Made:
     """Do one touch with the sensors of this process."""
     plan: _Plan = _worker["plan"]
     touch = draw_touch(seed, index, plan.objects)
@@ -103,8 +91,8 @@ def run_touch(seed: int, index: int) -> Done:
         episode = touch_episode(_worker["rigs"], touch, plan.mode, seed, index)
     except PalpateError as error:
         empty = Episode(index=index, seed=seed, task="touch", groups=_groups(touch))
-        return Done(index=index, payload=encode_episode(empty), failure=f"{touch.thing.shape.text}: {error}")
-    return Done(index=index, payload=encode_episode(episode))
+        return Made.of(empty, f"{touch.thing.shape.text}: {error}")
+    return Made.of(episode)
 
 
 def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int, index: int) -> Episode:
@@ -299,17 +287,13 @@ def collect_touch(config: TouchConfig) -> Path:
         "sensors": [model.name for model in models],
         "optics": {name: file.name for name, file in plan.optics},
     }
-    with EpisodeWriter.create(config.out, task="touch", config=about, resume=config.resume) as writer:
-        start = writer.next_index
-        whole = max(config.touches, start)
-        tasks = [(config.seed, index) for index in range(start, config.touches)]
-        with (
-            LocalWorkers(config.workers, start_worker, (plan,)) as workers,
-            tqdm(total=whole, initial=start, unit="touch", desc="touch", file=sys.stderr, mininterval=0.5) as bar,
-        ):
-            for done in workers.run(run_touch, tasks):
-                writer.write(done.payload, done.index)
-                if done.failure:
-                    bar.write(f"touch {done.index}: {done.failure}", file=sys.stderr)
-                bar.update()
-    return config.out
+    made = Recording(
+        out=config.out,
+        task="touch",
+        about=about,
+        count=config.touches,
+        unit="touch",
+        workers=config.workers,
+        resume=config.resume,
+    )
+    return record(made, run_touch, lambda index: (config.seed, index), start_worker, (plan,))

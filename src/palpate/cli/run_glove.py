@@ -1,0 +1,59 @@
+"""Commands of SoftGrasp."""
+
+import time
+
+from palpate.cli import commands_glove as commands
+from palpate.cli.tell import data_summary, say, tell_import
+from palpate.core.errors import PalpateError
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of a list such as 1-6 or 1,3,11.
+
+    Raises:
+        PalpateError: it is no such list.
+    """
+    try:
+        parts = [tuple(int(end) for end in part.split("-")) for part in text.split(",")]
+        found = tuple(i for part in parts for i in range(part[0], part[-1] + 1))
+    except (ValueError, IndexError) as error:
+        raise PalpateError(f"--objects {text!r}: give numbers as 1-6 or 1,3,11") from error
+    if not found:
+        raise PalpateError(f"--objects {text!r} names no object; give numbers as 1-6 or 1,3,11")
+    return found
+
+
+def collect_softgrasp(config: commands.CollectSoftgrasp) -> None:
+    """Run `palpate collect softgrasp`."""
+    from palpate.recipes.softgrasp_collection import DemonstrationConfig, collect_demonstrations
+
+    started = time.perf_counter()
+    same = {name: getattr(config, name) for name in ("out", "demos", "seed", "workers", "resume")}
+    folder = collect_demonstrations(DemonstrationConfig(objects=numbers(config.objects), feels=config.torque, **same))
+    say(data_summary(folder))
+    say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
+
+
+def import_softgrasp(config: commands.ImportSoftgrasp) -> None:
+    """Run `palpate import softgrasp`."""
+    from palpate.data.external.softgrasp import import_softgrasp as run
+
+    tell_import(run(config.folder, config.out, rate_hz=config.rate_hz))
+
+
+def import_lerobot(config: commands.ImportLerobot) -> None:
+    """Run `palpate import lerobot`."""
+    from palpate.data.external.lerobot import import_lerobot as run
+
+    tell_import(run(config.folder, config.out, videos=config.videos))
+
+
+def calibrate_glove(config: commands.CalibrateGlove) -> None:
+    """Run `palpate calibrate glove`."""
+    from palpate.robots.glove_mapping import JOINTS, fit_mapping, read_recording, write_mapping
+
+    mapping = fit_mapping(*read_recording(config.recording))
+    write_mapping(config.out, mapping)
+    for name, joint in zip(JOINTS, mapping, strict=True):
+        say(f"{name}: order {len(joint.coefficients) - 1}, standard deviation {joint.deviation:.2e}")
+    say(f"mapping written to {config.out}")
