@@ -93,6 +93,17 @@ def test_a_trial_whose_simulation_fails_is_reported_and_the_next_one_goes_on(tmp
     assert "trial 1: the simulation became invalid" in capsys.readouterr().err
 
 
+def test_a_collection_resumed_inside_a_block_labels_as_one_that_was_not_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(collection, "SUPERVISED", 4)
+    monkeypatch.setattr(collection, "BLOCK", 8)
+    for name, stops in (("whole", (11,)), ("parts", (6, 10, 11))):
+        for trials in stops:
+            collect(CollectConfig(out=tmp_path / name, task=GentleTask(), trials=trials, seed=2, workers=1, resume=True))
+    whole, parts = (open_dataset(tmp_path / name).column("array.stability_probability")[:, 0] for name in ("whole", "parts"))
+    assert np.ptp(whole[4:]) > 0  # the classifier, not the person
+    np.testing.assert_array_equal(whole, parts)
+
+
 def test_an_existing_folder_is_not_written_over(gentle_data):
     with pytest.raises(DataError, match=r"--resume"):
         collect(CollectConfig(out=gentle_data, task=GentleTask(), trials=2))

@@ -179,7 +179,8 @@ def run_trials(
     with EpisodeWriter.create(config.out, task=task.name, config=about, resume=config.resume) as writer:
         start = writer.next_index
         labeller = StabilityLabeller()
-        _replay(labeller, task, config.out, start)
+        begin = _block_start(start)
+        _replay(labeller, task, config.out, range(begin))
         doubts: list[Doubt] = []
         hired = hire(config.workers, start_worker, (task, make_policy, max_looks), lifetime=config.lifetime, ray=config.ray)
         try:
@@ -191,6 +192,8 @@ def run_trials(
             ):
                 for block in _blocks(start, config.trials):
                     state = judge(labeller) if labeller.ready else None
+                    if block.start == start:  # a resume inside a block labels the rest of it as the whole would have been
+                        _replay(labeller, task, config.out, range(begin, start))
                     tasks = [(config.seed, i, None if i < SUPERVISED else state) for i in block]
                     for trial in workers.run(run_trial, tasks):
                         writer.write(trial.payload, trial.index)
@@ -224,6 +227,11 @@ def _blocks(start: int, stop: int) -> Iterator[range]:
         start = min(stop, end)
 
 
+def _block_start(index: int) -> int:
+    """Return the first trial of the block that trial `index` is in."""
+    return 0 if index < SUPERVISED else max(SUPERVISED, index // BLOCK * BLOCK)
+
+
 def _learn(labeller: StabilityLabeller, index: int, evidence: Evidence, stable: float | None) -> None:
     if index < SUPERVISED or not labeller.ready:
         labeller.supervise(evidence, bool(stable))
@@ -231,12 +239,12 @@ def _learn(labeller: StabilityLabeller, index: int, evidence: Evidence, stable: 
         labeller.update(evidence)
 
 
-def _replay(labeller: StabilityLabeller, task: Task, root: Path, stop: int) -> None:
-    """Bring the classifier to where it was when trial `stop` was due, from the evidence on disk."""
-    if stop == 0:
+def _replay(labeller: StabilityLabeller, task: Task, root: Path, trials: range) -> None:
+    """Let the classifier learn from trials on disk as it would have when they were made."""
+    if not trials:
         return
     reader = open_dataset(root)
     indices, stable = reader.indices, reader.column("label.stable")
     for row, values in enumerate(reader.column("array.stability_features")):
-        if indices[row] < stop and np.isfinite(values).all():
+        if indices[row] in trials and np.isfinite(values).all():
             _learn(labeller, int(indices[row]), task.restore(values), float(stable[row]))
