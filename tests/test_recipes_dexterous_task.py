@@ -122,5 +122,6 @@ def test_grasps_of_dexgraspnet_close_in_the_world_and_are_scored(tmp_path, capsy
     reader = open_dataset(out)
     assert len(reader) == 4 and (reader.column("array.fingers")[:, 0] >= 2).sum() >= 2
     text = capsys.readouterr().out
+    assert (out / "grasps.html").read_text().count("data:image/jpeg") == 8
     assert "two fingers" in text and "beyond the hand's range" in text
     assert reader.episode(0).streams["camera.front"].values.shape == (1, 360, 480, 3)

@@ -17,6 +17,7 @@ from palpate.core.records import Episode, Event, Stream, StreamSpec
 from palpate.core.transforms import apply, inverse, look_at, pose, pose_from_vector, vector_from_pose
 from palpate.data.external.dexgraspnet import DexGrasp, object_parts, read_dexgraspnet
 from palpate.data.reader import EpisodeReader, open_dataset
+from palpate.evaluation import page
 from palpate.evaluation.intervals import wilson
 from palpate.perception.cylinder import fit_cylinder
 from palpate.quality.friction import grasp_quality
@@ -36,6 +37,8 @@ FRICTION = 0.8
 """A rubber fingertip on plastic; the published check has 3."""
 SQUEEZE = 0.3
 """How far the joint that moves most is driven beyond the stored angles [rad]."""
+PICTURED = 10
+"""Grasps of each object on the page."""
 PLACE = np.array([0.55, 0.0, 0.30])
 """Where the object floats [m]; nothing else is near."""
 
@@ -155,7 +158,32 @@ def import_dexgraspnet(config: DexgraspnetConfig, tell: Callable[[str], None]) -
         resume=config.resume,
     )
     record(made, close_grasp, lambda index: (config.folder, grasps[index], index), prepare_worker)
-    return table_text(open_dataset(config.out))
+    reader = open_dataset(config.out)
+    return f"{table_text(reader)}\npictures: {write_page(reader, config.out / 'grasps.html')}"
+
+
+def write_page(reader: EpisodeReader, path: Path) -> Path:
+    """Write a page with pictures of `PICTURED` grasps of each object, spread over its scales, and return its path."""
+    objects, sections = reader.column("group.object").astype(str), []
+    for name in np.unique(objects):
+        rows = np.flatnonzero(objects == name)
+        shown = []
+        for row in rows[np.unique(np.linspace(0, len(rows) - 1, PICTURED).round().astype(int))]:
+            episode = reader.episode(int(row))
+            views = [(view, episode.streams[f"camera.{view}"].values[0]) for view in ("front", "side")]
+            quality = episode.labels.get("quality")
+            lines = {
+                "scale": episode.groups["scale"],
+                "fingers": f"{episode.arrays['fingers'][0]:.0f}",
+                "q": "not judged" if quality is None else f"{quality:.2f}",
+            }
+            pictures = [page.picture(page.picture_uri(rgb), view, f"The closed hand from the {view}") for view, rgb in views]
+            shown.append(page.gallery(f"grasp {episode.index}", pictures, lines))
+        sections.append(page.Section(title=str(name), parts=tuple(shown)))
+    table = page.Section(title="Closed in our world", parts=(page.code(table_text(reader)),))
+    return page.Page(
+        title="DexGraspNet", subtitle="Published grasps, closed with friction 0.8 and judged", sections=(table, *sections)
+    ).write(path)
 
 
 def table_text(reader: EpisodeReader) -> str:
