@@ -50,3 +50,28 @@ def test_recordings_of_others_are_imported(kind, folder, tmp_path, capsys):
     assert main(["import", kind, str(SHARED / folder), "--out", str(tmp_path / "d"), *options]) == 0
     assert len(open_dataset(tmp_path / "d")) >= 1
     assert "note:" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_policy_is_trained_on_demonstrations_and_tried_in_closed_loop(tmp_path, capsys):
+    data, run = str(tmp_path / "data"), str(tmp_path / "run")
+    assert main(["collect", "softgrasp", "--objects", "6", "--demos", "5", "--workers", "1", "--out", data]) == 0
+    assert main(["train", "softgrasp", "--data", data, "--out", run, "--modalities", "angle,torque", "--epochs", "1"]) == 0
+    line = [
+        "grasp",
+        "softgrasp",
+        "--policy",
+        run,
+        "--objects",
+        "6",
+        "--trials",
+        "1",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "l"),
+    ]
+    assert main([*line, "--json", str(tmp_path / "l.json")]) == 0
+    trials = json.loads((tmp_path / "l.json").read_text())["trials"]
+    assert trials["trial"] == [0] and 0 <= trials["peak_force_n"][0] < 30
+    assert "lifted and held" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -58,3 +59,47 @@ class CalibrateGlove:
     """CSV or NPZ of glove and hand angles, moved together."""
     out: Path
     """File of the mapping (JSON)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSoftgrasp:
+    """Train a policy that imitates demonstrations: next joint angles and torques from pictures, angles and torques."""
+
+    data: Path
+    """Folder of the data set."""
+    out: Path
+    """Folder of the run."""
+    modalities: str = ""
+    """Comma-separated among image, angle, torque; empty: those that the paper gives the strategy."""
+    loss_factor: float = 0.1
+    """Share of the torque loss (Eq. 7)."""
+    baseline: Literal["", "direct", "act", "timesformer"] = ""
+    """One of the paper's baselines instead of SoftGrasp."""
+    epochs: int = 40
+    """Passes over the training data (the paper: 200)."""
+    seed: int = 0
+    """Seed of the split, initial weights and order."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraspSoftgrasp:
+    """Try a SoftGrasp policy in closed loop at 30 Hz on the twelve objects."""
+
+    policy: Path
+    """Folder of a run."""
+    objects: str = "1-12"
+    """IDs of the objects, as 1-12 or 1,3,11."""
+    trials: int = 10
+    """Trials of each object."""
+    out: Path | None = None
+    """Folder of the recorded trials; default: runs/softgrasp-POLICY."""
+    seed: int = 7000
+    """Seed of the starting states; the same seed gives every policy the same starts."""
+    workers: int = 2
+    """Worker processes."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+    json: Path | None = None
+    """Also write a row a trial to this file."""

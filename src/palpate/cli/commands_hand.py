@@ -123,7 +123,7 @@ class DemoDexterous:
 
     out: Path = field(default_factory=lambda: Path("runs") / "demo-dexterous")
     """Folder of everything the demo makes."""
-    grasps: int = 500
+    grasps: int = 800
     """Grasps to collect."""
     trials: int = 60
     """Closed-loop trials of each policy."""

@@ -1,9 +1,13 @@
 """Commands of SoftGrasp."""
 
 import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from palpate.cli import commands_glove as commands
-from palpate.cli.tell import data_summary, say, tell_import
+from palpate.cli.tell import data_summary, say, tell_import, write_json
 from palpate.core.errors import PalpateError
 
 
@@ -57,3 +61,40 @@ def calibrate_glove(config: commands.CalibrateGlove) -> None:
     for name, joint in zip(JOINTS, mapping, strict=True):
         say(f"{name}: order {len(joint.coefficients) - 1}, standard deviation {joint.deviation:.2e}")
     say(f"mapping written to {config.out}")
+
+
+def train_softgrasp(config: commands.TrainSoftgrasp) -> None:
+    """Run `palpate train softgrasp`."""
+    from palpate.recipes.softgrasp import SoftgraspTraining
+    from palpate.recipes.softgrasp import train_softgrasp as run
+
+    defaults = SoftgraspTraining(strategy=config.baseline or "softgrasp")
+    settings = replace(
+        defaults,
+        modalities=tuple(name.strip() for name in config.modalities.split(",") if name.strip()),
+        objective=replace(defaults.objective, loss_factor=config.loss_factor),
+        train=replace(defaults.train, epochs=config.epochs, seed=config.seed),
+        resume=config.resume,
+    )
+    say(f"run written to {run(config.data, config.out, settings, tell=say)}")
+
+
+def grasp_softgrasp(config: commands.GraspSoftgrasp) -> None:
+    """Run `palpate grasp softgrasp`."""
+    from palpate.evaluation.intervals import wilson
+    from palpate.recipes.softgrasp_loop import SoftgraspTrials
+    from palpate.recipes.softgrasp_loop import grasp_softgrasp as run
+
+    out = config.out or Path("runs") / f"softgrasp-{config.policy.name}"
+    values = {key: value for key, value in vars(config).items() if key not in {"json", "out", "objects"}}
+    rows = run(SoftgraspTrials(**values, out=out, objects=numbers(config.objects)))
+    names, success = np.array(rows["object"]), np.array(rows["success"], float)
+    crushed, force = np.array(rows["crushed"], float), np.array(rows["peak_force_n"], float)
+    for name in [*np.unique(names), "all"]:
+        chosen = np.ones(len(names), bool) if name == "all" else names == name
+        held = wilson(float(np.nansum(success[chosen])), int(chosen.sum()))
+        say(
+            f"{name:14s} lifted and held {100 * held.value:5.1f} % [{100 * held.low:.1f}, {100 * held.high:.1f}] of {held.n}; "
+            f"crushed {100 * np.nanmean(crushed[chosen]):.0f} %; peak force {np.nanmean(force[chosen]):.1f} N"
+        )
+    write_json(config.json, {"policy": str(config.policy), "trials": rows})

@@ -25,7 +25,7 @@ class DemoConfig:
     """How large a demo."""
 
     out: Path
-    grasps: int = 500
+    grasps: int = 800
     trials: int = 60
     epochs: int = 15
     seed: int = 0
