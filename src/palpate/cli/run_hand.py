@@ -41,6 +41,8 @@ def quality(config: commands.Quality) -> None:
     if config.solver == "epsilon":
         found = [{"epsilon": epsilon(grasp)} for grasp in grasps]
     else:
+        grasp_qualities(grasps[:1], config.solver)  # compiles the solver, which would count as its time
+        started = time.perf_counter()
         found = [result(q) for q in grasp_qualities(grasps, config.solver, workers=config.workers, progress=len(grasps) > 1000)]
     seconds = time.perf_counter() - started
     for number, row in enumerate(found[:20]):

@@ -1,7 +1,6 @@
 """The outcome model of "Learning Gentle Grasping Using Vision, Sound, and Touch" (Nakahara and Calandra, 2025), Section IV.
 
-Trains the action-conditional net on a data set of episodes, cross-validates it with groups kept whole, and wraps it as an
-`OutcomeModel` for the planner.
+Trains the action-conditional net on episodes, cross-validates with groups kept whole, and wraps it as an `OutcomeModel`.
 """
 
 from collections.abc import Callable, Sequence
