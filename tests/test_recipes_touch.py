@@ -216,12 +216,12 @@ def test_in_fine_mode_all_sensors_share_spot_depth_and_speed(fine):
     assert len(data) == 4 and data.head.config["mode"] == "fine"
     for episode in data:
         assert set(episode.streams) == {
-            *("touch.digit", "taxels.tac3d", "press.force.digit", "press.force.tac3d", "press.depth"),
+            *("touch.digit", "taxels.tac3d", "press.force.digit", "press.force.tac3d", "press.depth", "camera.rgb"),
         }
         depth = episode.streams["press.depth"].values
         np.testing.assert_array_equal(depth[:, 0], depth[:, 1])
         assert depth.max() == pytest.approx(episode.truth["depth"], rel=1e-5)
-        assert episode.groups.keys() == {"object", "material", "shape"} and episode.groups["shape"] in KINDS
+        assert episode.groups.keys() == {"object", "spot", "material", "shape"} and episode.groups["shape"] in KINDS
         assert episode.arrays["spot"][0] == episode.truth["spot.x"]
         assert ("young" in episode.truth) == (episode.truth["rigid"] == 0.0), "a rigid thing has no modulus"
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
 from tyro.conf import Positional
 
 
@@ -55,7 +54,7 @@ class CollectTouch:
     out: Path
     """Folder of the data set."""
     sensors: tuple[str, ...] = ("digit", "gelsight-mini", "9dtact", "tac3d")
-    """Names of sensors, or .toml or .json files that describe them."""
+    """Names of sensors, or .toml or .json files that describe them; spaces or commas between them."""
     mode: Literal["fine", "coarse"] = "fine"
     """fine: a stand, same place, speed and depth for every sensor; coarse: a hand, which slides and turns."""
     touches: int = 1000
@@ -70,6 +69,10 @@ class CollectTouch:
     """Number of different objects."""
     picture: int = 128
     """Longer side of stored pictures [px]; 0: the sensor's own size."""
+    rate_hz: float = 0.0
+    """Most frames a second of any sensor; 0: its own rate. For pre-training 30, with --picture 96, is enough."""
+    camera: bool = True
+    """Take a picture of the touched place."""
     unit: int = 0
     """Which unit of each kind of sensor."""
     optics: tuple[str, ...] = ()
@@ -388,10 +391,3 @@ class DemoRegrasp:
     """Worker processes."""
     resume: bool = True
     """Use what an earlier demo finished."""
-
-
-Collect = Annotated[CollectGentle, tyro.conf.subcommand("gentle")]
-Import = Annotated[ImportBts3, tyro.conf.subcommand("bts3")]
-Train = Annotated[TrainOutcome, tyro.conf.subcommand("outcome")]
-Grasp = Annotated[GraspGentle, tyro.conf.subcommand("gentle")]
-Export = Annotated[ExportLerobot, tyro.conf.subcommand("lerobot")]

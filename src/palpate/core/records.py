@@ -215,6 +215,8 @@ class Episode:
     """Small float64 1-D arrays that belong to the whole trial: `action`, `object_pixel`, ..."""
     labels: Mapping[str, float | None] = field(default_factory=dict)
     """Outcome by name, 1.0 or 0.0 for yes and no; None where not known."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Sentences about the trial by kind, for example `touch`: what was touched and how it feels. An absent kind has no entry."""
     truth: Mapping[str, float] = field(default_factory=dict)
     """Simulator state, for checking only: no label and no model input may be made from it."""
 

@@ -1,7 +1,7 @@
 """Export to LeRobot v3.0 (checked with lerobot 0.4.4). Needs neither lerobot nor pandas.
 
-What LeRobot has no place for stays behind: native rates (rows lie on one regular grid), depth images, events, and the
-simulator's truth. Touch images are exact; colour images are the JPEG files of the data folder, passed on unchanged.
+What LeRobot has no place for stays behind: native rates (rows lie on one regular grid), depth images, events, texts but the
+task's, and the simulator's truth. Touch images are exact; colour images are the JPEG files of the data folder, passed on unchanged.
 """
 
 import json
@@ -38,7 +38,7 @@ class ExportReport:
     frames: int
     features: dict[str, dict[str, Any]]
     left_out: dict[str, str]
-    """Streams that LeRobot cannot hold, with the reason."""
+    """Streams and texts that LeRobot cannot hold, with the reason."""
 
 
 def export_lerobot(root: str | Path | EpisodeReader, out: str | Path, *, fps: int = 10, task: str = TASK) -> ExportReport:
@@ -97,7 +97,10 @@ def _write(reader: EpisodeReader, out: Path, fps: int, task: str) -> ExportRepor
     _write_parquet(out / "meta/tasks.parquet", _tasks(list(tasks)))
     _write_json(out / "meta/stats.json", {key: value.total() for key, value in stats.items()})
     _write_json(out / "meta/info.json", _info(reader, all_features, (len(rows), start, len(tasks)), fps))
-    return ExportReport(episodes=len(rows), frames=start, features=all_features, left_out=left_out(reader.streams))
+    words = {
+        name: "LeRobot v3.0 has a place for the words of the task only" for name in reader.names if name.startswith("text.")
+    }
+    return ExportReport(episodes=len(rows), frames=start, features=all_features, left_out=left_out(reader.streams) | words)
 
 
 class _DataFiles:

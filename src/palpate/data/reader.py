@@ -156,7 +156,7 @@ class EpisodeReader:
         """Return one light column for all trials, in order of index, without touching sensor data.
 
         Args:
-            name: `index`, `seed`: (N,) int64. `task`, `group.KIND`: (N,) object, str or None. `label.NAME`, `truth.NAME`:
+            name: `index`, `seed`: (N,) int64. `task`, `group.KIND`, `text.KIND`: (N,) object, str or None. `label.NAME`, `truth.NAME`:
                 (N,) float64, NaN where not known. `array.NAME`: (N, D) float64, rows of NaN where absent.
 
         Raises:
@@ -193,6 +193,7 @@ class EpisodeReader:
         samples = self._samples()
         labels = {c.removeprefix("label."): self.column(c) for c in self.names if c.startswith("label.")}
         groups = {c.removeprefix("group."): self.column(c) for c in self.names if c.startswith("group.")}
+        texts = {c.removeprefix("text."): self.column(c) for c in self.names if c.startswith("text.")}
         return {
             "root": str(self.root),
             "schema_version": SCHEMA_VERSION,
@@ -214,6 +215,7 @@ class EpisodeReader:
             },
             "labels": {name: _counts(values) for name, values in labels.items()},
             "groups": {kind: len({g for g in values if g is not None}) for kind, values in groups.items()},
+            "texts": {kind: sum(text is not None for text in values) for kind, values in texts.items()},
             "size_bytes": sum(file.path.stat().st_size for file in self._files),
         }
 

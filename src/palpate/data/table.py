@@ -23,7 +23,7 @@ META = b"palpate"
 
 EVENTS = pa.list_(pa.struct([("name", pa.string()), ("time", pa.float64())]))
 PRESENT = pa.list_(pa.struct([("stream", pa.string()), ("samples", pa.int64())]))
-LIGHT = ("index", "seed", "task", "group.", "label.", "truth.", "array.", "events", "present")
+LIGHT = ("index", "seed", "task", "group.", "text.", "label.", "truth.", "array.", "events", "present")
 """Columns that hold no sensor data, in their order, by name or prefix; `time.` and `stream.` follow."""
 _ORDER = (*LIGHT, "time.", "stream.")
 
@@ -38,7 +38,7 @@ def encode_episode(episode: Episode) -> bytes:
 
     Raises:
         RecordError: A stream without samples (leave it out instead), a stream that its kind cannot hold, a label that is
-            not a number (None stands for not known), an array that is not 1-D.
+            not a number (None stands for not known), a text that says nothing (leave it out instead), an array that is not 1-D.
     """
     table = episode_to_table(episode)
     sink = pa.BufferOutputStream()
@@ -78,6 +78,12 @@ def episode_to_table(episode: Episode) -> pa.Table:
     }
     for kind, group in episode.groups.items():
         columns[f"group.{kind}"] = pa.array([group], pa.string())
+    for kind, text in episode.texts.items():
+        if not isinstance(text, str) or not text.strip():
+            raise RecordError(
+                f"text {kind!r} of episode {episode.index} is {text!r}; give words, or leave it out: absent is not empty"
+            )
+        columns[f"text.{kind}"] = pa.array([text], pa.string())
     for name, value in episode.labels.items():
         if value is not None and not math.isfinite(value):
             raise RecordError(
@@ -155,6 +161,7 @@ def row_to_episode(row: pa.Table, specs: Mapping[str, StreamSpec], streams: Coll
         seed=row["seed"][0].as_py(),
         task=row["task"][0].as_py(),
         groups={k: v for k, v in entries("group.").items() if v is not None},
+        texts={k: v for k, v in entries("text.").items() if v is not None},
         labels=entries("label."),
         truth={k: v for k, v in entries("truth.").items() if v is not None},
         arrays={k: np.array(v, np.float64) for k, v in entries("array.").items() if v is not None},

@@ -1,6 +1,8 @@
 """Collecting touches: the same things pressed by several touch sensors, as episodes with a clock for every sensor.
 
-One episode is one touch of one object by all sensors. It depends on the seed and its number only, whatever the number of workers.
+Beside touch an episode holds a camera's picture of the touched place and sentences that describe how it feels. The sentences are made
+from the object's true properties: they are annotation, as a person's would be, and no sensor's (TacQuad of AnyTouch, Section 3). One
+episode is one touch of one object by all sensors. It depends on the seed and its number only, whatever the number of workers.
 """
 
 import zlib
@@ -20,7 +22,10 @@ from palpate.recipes.touch_motion import Mode, Touch, draw_path, draw_touch
 from palpate.recipes.touch_motion import Path as Motion
 from palpate.recipes.touch_press import COARSE, AnyContact, PressRig, Step, find_sensor, resized
 from palpate.recipes.workers import prepare_worker
+from palpate.sensors.touch.model import SensorModel
+from palpate.sensors.touch.photo import photograph
 from palpate.sensors.touch.sensor import Reading
+from palpate.sensors.touch.words import describe_touch
 
 FORCE_LIMIT = 12.0
 """No sensor is pressed harder; where one would be, the depth is less for all [N]."""
@@ -28,6 +33,13 @@ DEEPEST = 0.55
 """Largest depth as a share of the thinnest gel."""
 CLOCK_HZ = 100.0
 """Of the stand's or hand's own streams."""
+CAMERA = "camera.rgb"
+PHOTO = 96
+"""Side of the camera's picture [px]."""
+SHORT = {"gelsight": "gelsight-2017"}
+"""What the papers call a sensor, and which one of the catalogue it is."""
+_TEXT, _PHOTO = 4, 5
+"""Keys of the generators of words and of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +56,10 @@ class TouchConfig:
     objects: int = 120
     picture: int = 128
     """Longer side of stored pictures [px]; 0: the sensor's own size."""
+    rate_hz: float = 0.0
+    """Most frames a second of any sensor; 0: each sensor's own rate."""
+    camera: bool = True
+    """Take a picture of the touched place."""
     unit: int = 0
     """Which unit of each kind of sensor."""
     optics: Sequence[str] = ()
@@ -59,6 +75,8 @@ class _Plan:
     mode: Mode
     objects: int
     picture: int
+    rate_hz: float
+    camera: bool
     unit: int
 
 
@@ -73,7 +91,7 @@ def start_worker(plan: _Plan) -> None:
 
 def _rigs(plan: _Plan) -> list[PressRig]:
     files = dict(plan.optics)
-    models = [resized(find_sensor(name), plan.picture or None) for name in plan.sensors]
+    models = [_model(name, plan) for name in plan.sensors]
     names = [model.name for model in models]
     if not names or len(set(names)) < len(names):
         raise PalpateError(f"--sensors {' '.join(plan.sensors)}: give one or more different sensors")
@@ -83,19 +101,25 @@ def _rigs(plan: _Plan) -> list[PressRig]:
     return [PressRig(model, unit_seed=plan.unit, optics=files.get(model.name), cell=COARSE) for model in models]
 
 
+def _model(name: str, plan: _Plan) -> SensorModel:
+    """Return a sensor with pictures as small and as rare as asked for."""
+    model = resized(find_sensor(SHORT.get(name, name)), plan.picture or None)
+    return replace(model, rate_hz=min(model.rate_hz, plan.rate_hz)) if plan.rate_hz else model
+
+
 def run_touch(seed: int, index: int) -> Made:
     """Do one touch with the sensors of this process."""
     plan: _Plan = _worker["plan"]
     touch = draw_touch(seed, index, plan.objects)
     try:
-        episode = touch_episode(_worker["rigs"], touch, plan.mode, seed, index)
+        episode = touch_episode(_worker["rigs"], touch, plan.mode, seed, index, camera=plan.camera)
     except PalpateError as error:
         empty = Episode(index=index, seed=seed, task="touch", groups=_groups(touch))
         return Made.of(empty, f"{touch.thing.shape.text}: {error}")
     return Made.of(episode)
 
 
-def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int, index: int) -> Episode:
+def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int, index: int, *, camera: bool = True) -> Episode:
     """Touch one object with every sensor in turn and return what was recorded.
 
     Args:
@@ -104,6 +128,7 @@ def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int,
         mode: `fine` or `coarse`.
         seed: of the data set.
         index: number of the touch.
+        camera: take a picture of the touched place.
 
     Raises:
         PalpateError: a contact that cannot be solved.
@@ -119,6 +144,8 @@ def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int,
         motions.append(motion)
         peak = _record(recorder, rig, touch, motion, rng)
         truth |= {f"force.{rig.model.name}": peak, f"young.{rig.model.name}": rig.model.pad.young}
+    if camera:
+        _record_photo(recorder, touch, generator(seed, _PHOTO, index))
     _record_motion(recorder, [rig.model.name for rig in rigs], motions, mode)
     for name, time in zip(("contact", "hold", "release", "free"), motions[0].times, strict=False):
         recorder.mark(name, time)
@@ -130,6 +157,7 @@ def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int,
         streams=recorder.streams(),
         events=recorder.events(),
         arrays={"spot": np.array([touch.thing.pose.x, touch.thing.pose.y, touch.thing.pose.yaw])},
+        texts={"touch": describe_touch(touch.thing, generator(seed, _TEXT, index))},
         truth=truth,
     )
 
@@ -210,6 +238,13 @@ def _numbers(name: str, values: np.ndarray, rate: float, unit: str) -> StreamSpe
     return StreamSpec(name=name, kind="taxels", shape=values.shape, dtype="float32", rate_hz=rate, unit=unit, frame="gel")
 
 
+def _record_photo(recorder: Recorder, touch: Touch, rng: np.random.Generator) -> None:
+    """Record one picture of the place, taken before anything touches it."""
+    picture = photograph(touch.thing, rng, PHOTO)
+    recorder.declare(StreamSpec(name=CAMERA, kind="rgb", shape=picture.shape, dtype="uint8", frame="camera"))
+    recorder.add(CAMERA, 0.0, picture)
+
+
 def _record_motion(recorder: Recorder, names: Sequence[str], motions: Sequence[Motion], mode: Mode) -> None:
     """Record what stand or hand did, a column for each sensor."""
     times = np.arange(0.0, max(motion.times[-1] for motion in motions), 1 / CLOCK_HZ)
@@ -235,7 +270,8 @@ def _record_motion(recorder: Recorder, names: Sequence[str], motions: Sequence[M
 
 
 def _groups(touch: Touch) -> dict[str, str]:
-    return {"object": touch.object_name, "material": touch.thing.material.name, "shape": touch.thing.shape.name}
+    thing = touch.thing
+    return {"object": touch.object_name, "spot": touch.spot, "material": thing.material.name, "shape": thing.shape.name}
 
 
 def _truth(touch: Touch) -> dict[str, float]:
@@ -268,12 +304,16 @@ def collect_touch(config: TouchConfig) -> Path:
         raise PalpateError(f"--touches {config.touches}, --objects {config.objects}: at least 1 of each is needed")
     if config.picture and config.picture < 16:
         raise PalpateError(f"--picture {config.picture}: give 16 pixels or more, or 0 for the sensor's own size")
+    if config.rate_hz and not 5.0 <= config.rate_hz <= 1000.0:
+        raise PalpateError(f"--rate-hz {config.rate_hz:g}: give 5 to 1000 frames a second, or 0 for each sensor's own rate")
     plan = _Plan(
-        sensors=tuple(config.sensors),
+        sensors=tuple(name.strip() for given in config.sensors for name in given.split(",") if name.strip()),
         optics=_optics_files(config.optics),
         mode=config.mode,
         objects=config.objects,
         picture=config.picture,
+        rate_hz=config.rate_hz,
+        camera=config.camera,
         unit=config.unit,
     )
     models = [rig.model for rig in _rigs(plan)]  # a wrong name is found before the folder is made
@@ -283,6 +323,8 @@ def collect_touch(config: TouchConfig) -> Path:
         "seed": config.seed,
         "objects": config.objects,
         "picture": config.picture,
+        "rate_hz": config.rate_hz,
+        "camera": config.camera,
         "unit": config.unit,
         "sensors": [model.name for model in models],
         "optics": {name: file.name for name, file in plan.optics},

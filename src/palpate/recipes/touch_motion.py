@@ -13,7 +13,7 @@ from palpate.core.errors import PalpateError
 from palpate.core.randomness import generator
 from palpate.core.units import DEG, MM
 from palpate.sensors.touch.forms import KINDS
-from palpate.sensors.touch.materials import MATERIALS
+from palpate.sensors.touch.materials import MATERIALS, Material
 from palpate.sensors.touch.outlines import LETTERS
 from palpate.sensors.touch.shapes import Pose, Shape, Thing, make_shape
 
@@ -24,6 +24,10 @@ LEAD, HOLD, TAIL = 0.06, 0.12, 0.05
 _OBJECTS = 1
 """Key of the generator of objects; touches use keys of 2 and more."""
 
+_SPREAD = np.array([0.4, 0.6, 0.1])
+"""How much pieces of one material differ in stiffness, roughness and friction, standard deviations of their logarithms: guesses."""
+_FINISH = 1e-6
+"""Added to every roughness, so that polished things differ too [m]."""
 _SIZES: dict[str, tuple[float, float]] = {"sphere": (2, 10), "cylinder": (1.5, 8), "flat": (1.5, 4), "key": (18, 28)}
 """Range of the first length of some families [mm]; others: 0.7 to 1.4 of their default."""
 
@@ -34,6 +38,8 @@ class Touch:
 
     thing: Thing
     object_name: str
+    spot: str
+    """The place on the object: what every sensor touches in turn. Each touch has its own."""
     depth: float
     """[m]; less where a sensor could not take it."""
     speed: float
@@ -75,13 +81,27 @@ class Path:
 
 
 def draw_object(seed: int, number: int) -> Thing:
-    """Return object `number` of a seed: a shape of some size, a material that it may be made of, its roughness."""
+    """Return object `number` of a seed: a shape of some size, and a piece of a material that it may be made of.
+
+    Pieces of one material differ: in stiffness, friction and roughness, which touch can sense. `Material.name` stays.
+    """
     rng = generator(seed, _OBJECTS, number)
     names = sorted(KINDS)
     shape = _draw_shape(names[number % len(names)], rng)
     materials = sorted(MATERIALS)
     material = MATERIALS["cloth" if shape.name == "weave" else materials[int(rng.integers(len(materials)))]]
-    return Thing(shape, material, seed=int(rng.integers(2**31)))
+    return Thing(shape, _piece(material, rng), seed=int(rng.integers(2**31)))
+
+
+def _piece(material: Material, rng: np.random.Generator) -> Material:
+    """Return one piece of a material: its figures are of usual size, not those of any one thing."""
+    stiffer, rougher, grippier = np.exp(rng.normal(0.0, _SPREAD))
+    return replace(
+        material,
+        young=None if material.young is None else float(material.young * stiffer),
+        roughness=float((material.roughness + _FINISH) * rougher),
+        friction=float(material.friction * grippier),
+    )
 
 
 def _draw_shape(name: str, rng: np.random.Generator) -> Shape:
@@ -122,7 +142,10 @@ def draw_touch(seed: int, index: int, objects: int) -> Touch:
     x, y = rng.uniform(-2.0, 2.0, 2) * MM
     pose = Pose(float(x), float(y), float(rng.uniform(0, 2 * np.pi)))
     depth, speed = np.exp(rng.uniform(np.log([0.25, 4.0]), np.log([1.2, 12.0]))) * MM
-    return Touch(thing=replace(thing, pose=pose), object_name=f"object-{number:04d}", depth=float(depth), speed=float(speed))
+    name = f"object-{number:04d}"
+    return Touch(
+        thing=replace(thing, pose=pose), object_name=name, spot=f"{name}/{index}", depth=float(depth), speed=float(speed)
+    )
 
 
 def draw_path(touch: Touch, mode: Mode, rng: np.random.Generator, *, pause: float = 0.0) -> Path:
