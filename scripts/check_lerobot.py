@@ -1,10 +1,12 @@
 """The two halves of scripts/check_lerobot.sh.
 
 `make` runs with palpate: it makes (or takes) a data folder, exports it, and notes what must come out.
+`reimport` does so with a LeRobot data set: imports it, exports it again, and notes what its files hold.
 `check` runs with LeRobot alone: it opens the export and compares.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 
 FPS = 10
+RENUMBERED = ("index", "episode_index")
+"""Columns that an export numbers anew, because episodes that are promised and absent leave gaps."""
 
 
 def make(work: Path, data: Path | None) -> None:
@@ -24,7 +28,9 @@ def make(work: Path, data: Path | None) -> None:
         _made_up(data)
     report = export_lerobot(data, work / "export", fps=FPS)
     reader = open_dataset(data)
+    tasks = reader.column("group.task") if "group.task" in reader.names else [None]
     expected: dict[str, np.ndarray] = {"rows": np.array([report.frames]), "episodes": np.array([report.episodes])}
+    expected["task"] = np.array(tasks[0] or "grasp gently")
     shown = np.unique(np.linspace(0, len(reader) - 1, 5).astype(int))
     for position in shown:
         episode = reader[int(position)]
@@ -46,6 +52,31 @@ def make(work: Path, data: Path | None) -> None:
     _say(f"left out: {report.left_out or 'nothing'}")
 
 
+def reimport(work: Path, source: Path) -> None:
+    """Import a LeRobot data set (v2.1 or v3.0), export it to WORK/export, and note in WORK/expected.npz every number of the source."""
+    import pyarrow as pa  # noqa: PLC0415 - `check` needs no pyarrow of its own
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from palpate.data.external.lerobot import import_lerobot  # noqa: PLC0415 - palpate is absent where `check` runs
+    from palpate.data.lerobot import export_lerobot  # noqa: PLC0415
+    from palpate.data.reader import open_dataset  # noqa: PLC0415
+
+    done = import_lerobot(source, work / "data")
+    _say("\n".join(f"note: {note}" for note in (*done.left_out, *done.notes)))
+    fps = int(json.loads((source / "meta" / "info.json").read_text())["fps"])
+    report = export_lerobot(work / "data", work / "export", fps=fps)
+    table = pa.concat_tables([pq.read_table(path) for path in sorted((source / "data").rglob("*.parquet"))])
+    reader = open_dataset(work / "data")
+    expected = {"rows": np.array([len(table)]), "episodes": np.array([done.episodes])}
+    expected["task"] = np.array(str(reader.column("group.task")[0]) if "group.task" in reader.names else "grasp gently")
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        if name not in RENUMBERED and isinstance(values[0], int | float | bool | list):
+            expected[f"every/{name}"] = np.array(values)
+    np.savez(work / "expected.npz", **expected)
+    _say(f"exported {report.episodes} episodes, {report.frames} rows, {len(report.features)} features")
+
+
 def check(work: Path) -> None:
     """Open the export with LeRobotDataset and compare it with the notes; exit 1 on the first thing that differs."""
     import lerobot  # noqa: PLC0415 - absent where `make` runs
@@ -62,6 +93,9 @@ def check(work: Path) -> None:
     for key in expected.files:
         if "/" not in key:
             continue
+        if key.startswith("every/"):
+            compared["column exact in every row"] = compared.get("column exact in every row", 0) + _every(data, key, expected)
+            continue
         position, row, name = key.split("/", 2)
         start, stop = starts[int(position)], stops[int(position)]
         if row == "last":
@@ -73,7 +107,7 @@ def check(work: Path) -> None:
         else:
             continue
         compared[kind] = compared.get(kind, 0) + 1
-    _must(data[0]["task"] == "grasp gently", f"task {data[0]['task']!r}")
+    _must(data[0]["task"] == str(expected["task"]), f"task {data[0]['task']!r}")
     _windows(data, stops[0])
     one = LeRobotDataset("local/palpate", root=work / "export", episodes=[len(starts) - 1], video_backend="pyav")
     _must(len(one) == stops[-1] - starts[-1], f"one episode alone: {len(one)} rows")
@@ -82,6 +116,15 @@ def check(work: Path) -> None:
     )
     _say("compared: " + ", ".join(f"{n} x {kind}" for kind, n in sorted(compared.items())))
     _say("task text, windows in time, one episode alone, statistics: as they must be")
+
+
+def _every(data: Any, key: str, expected: Any) -> int:
+    """Compare a column in all rows with the source's, as LeRobot gives it."""
+    name = key.removeprefix("every/")
+    got = np.array(data.hf_dataset.select_columns([name])[:][name])
+    want = expected[key]
+    _must(np.array_equal(got.reshape(want.shape), want.astype(got.dtype)), f"{name} differs")
+    return 1
 
 
 def _row(item: dict, name: str, want: np.ndarray) -> str:
@@ -129,7 +172,7 @@ def _windows(data: Any, stop: int) -> None:
 
     root = data.root
     key = "action" if "action" in data.features else "next.done"
-    windows = LeRobotDataset("local/palpate", root=root, delta_timestamps={key: [-1 / FPS, 0.0]}, video_backend="pyav")
+    windows = LeRobotDataset("local/palpate", root=root, delta_timestamps={key: [-1 / data.fps, 0.0]}, video_backend="pyav")
     item = windows[0]
     _must(item[key].shape[0] == 2 and item[f"{key}_is_pad"].tolist() == [True, False], "window at the first row")
     if stop > 1:
@@ -160,12 +203,16 @@ def _say(text: str) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("make", "check"))
+    parser.add_argument("step", choices=("make", "reimport", "check"))
     parser.add_argument("work", type=Path, help="scratch folder that both steps share")
-    parser.add_argument("data", type=Path, nargs="?", help="data folder to export; made up if left out")
+    parser.add_argument(
+        "data", type=Path, nargs="?", help="data folder to export, made up if left out; LeRobot folder to reimport"
+    )
     arguments = parser.parse_args()
     if arguments.step == "make":
         make(arguments.work, arguments.data)
+    elif arguments.step == "reimport":
+        reimport(arguments.work, arguments.data)
     else:
         check(arguments.work)
 

@@ -3,6 +3,7 @@
 #
 #   scripts/check_lerobot.sh                 a small made-up data set, exported and checked
 #   scripts/check_lerobot.sh DATA            the same for a data folder of yours
+#   scripts/check_lerobot.sh --import DIR    a LeRobot data set (v2.1 or v3.0), imported and exported again: every number must be its own
 #
 # LeRobot brings its own torch (about 8 GB on disk), so it lives in a virtual environment of its own:
 # LEROBOT_ENV (default /tmp/lerobot-env) is made once and used again.
@@ -21,5 +22,10 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$palpate_python" scripts/check_lerobot.py make "$work" "$@"
+step=make
+if [ "${1:-}" = --import ]; then
+    step=reimport
+    shift
+fi
+"$palpate_python" scripts/check_lerobot.py "$step" "$work" "$@"
 HF_HUB_OFFLINE=1 HF_DATASETS_CACHE="$work/cache" "$env/bin/python" scripts/check_lerobot.py check "$work"

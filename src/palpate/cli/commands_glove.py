@@ -28,6 +28,42 @@ class CollectSoftgrasp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeleopSoftgrasp:
+    """Demonstrate grasps of one object on a humanoid hand: watch the scripted person, or be the person, at the keyboard."""
+
+    out: Path
+    """Folder of the data set."""
+    object: int
+    """ID of one of the twelve objects, 1 to 12."""
+    glove: Literal["scripted", "keyboard"] = "scripted"
+    """`keyboard` needs a terminal and works over ssh; it shows its keys."""
+    demos: int = 1
+    """Demonstrations to add."""
+    seed: int = 0
+    """Seed of the starting states, and of the scripted person."""
+    rate_hz: float = 30.0
+    """Periods a second: 30 is real time, less is slow motion, 0 as fast as it goes."""
+    picture: Path | None = None
+    """File (.png, .jpg) that always holds the camera's newest picture; with the keyboard OUT-camera.png if not given."""
+    resume: bool = False
+    """Add to demonstrations of the same glove that are there already, of any object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportDemonstration:
+    """Write one self-contained HTML page on which demonstrations play, recorded or simulated."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    out: Path
+    """The HTML file."""
+    demos: str = ""
+    """Numbers of the demonstrations, as 0-2 or 0,7; empty: the first three."""
+    run: Path | None = None
+    """Folder of a policy that was trained on them: its one-step prediction is shown too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportSoftgrasp:
     """Import recordings of SoftGrasp (the authors' layout): pictures, joint angles, forces."""
 
@@ -93,6 +129,8 @@ class GraspSoftgrasp:
     """IDs of the objects, as 1-12 or 1,3,11."""
     trials: int = 10
     """Trials of each object."""
+    modalities: str = ""
+    """Comma-separated: let the policy use only these; empty: all that it was trained on."""
     out: Path | None = None
     """Folder of the recorded trials; default: runs/softgrasp-POLICY."""
     seed: int = 7000
@@ -103,3 +141,21 @@ class GraspSoftgrasp:
     """Go on with a run that was interrupted."""
     json: Path | None = None
     """Also write a row a trial to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSoftgrasp:
+    """Run SoftGrasp's story in ten minutes: demonstrations, policies, closed loop, force feedback, report."""
+
+    out: Path = Path("runs/demo-softgrasp")
+    """Folder for everything; run again to go on where it stopped."""
+    demos: int = 8
+    """Demonstrations of each of the six known objects, with the glove's torque and again without."""
+    trials: int = 2
+    """Trials of each policy on each of the twelve objects."""
+    epochs: int = 10
+    """Passes over the training data."""
+    seed: int = 0
+    """Seed of demonstrations and training."""
+    workers: int = 2
+    """Worker processes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from palpate.cli import commands, commands_glove, commands_hand
+from palpate.cli import commands, commands_glove, commands_hand, commands_touch
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
@@ -19,6 +19,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "dexterous": (commands_hand.CollectDexterous, "run_hand.collect_dexterous"),
         "softgrasp": (commands_glove.CollectSoftgrasp, "run_glove.collect_softgrasp"),
     },
+    "teleop": {"softgrasp": (commands_glove.TeleopSoftgrasp, "run_glove.teleop_softgrasp")},
     "touch": {"": (commands.Touch, "run_data.touch")},
     "calibrate": {
         "touch": (commands.CalibrateTouch, "run_data.calibrate_touch"),
@@ -30,6 +31,17 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "octopi": (commands.ImportOctopi, "run_data.import_octopi"),
         "softgrasp": (commands_glove.ImportSoftgrasp, "run_glove.import_softgrasp"),
         "lerobot": (commands_glove.ImportLerobot, "run_glove.import_lerobot"),
+        "tacquad": (commands_touch.ImportTacquad, "run_touch.import_touch"),
+        "tag": (commands_touch.ImportTag, "run_touch.import_touch"),
+        "visgel": (commands_touch.ImportVisgel, "run_touch.import_touch"),
+        "cloth": (commands_touch.ImportCloth, "run_touch.import_touch"),
+        "objectfolder-real": (commands_touch.ImportObjectfolderReal, "run_touch.import_touch"),
+        "objectfolder1": (commands_touch.ImportObjectfolder1, "run_touch.import_touch"),
+        "objectfolder2": (commands_touch.ImportObjectfolder2, "run_touch.import_touch"),
+        "tvl": (commands_touch.ImportTvl, "run_touch.import_touch"),
+        "ssvtp": (commands_touch.ImportSsvtp, "run_touch.import_touch"),
+        "ycb-slide": (commands_touch.ImportYcbSlide, "run_touch.import_touch"),
+        "feel": (commands_touch.ImportFeel, "run_touch.import_touch"),
         "dexgraspnet": (commands_hand.ImportDexgraspnet, "run_hand.import_dexgraspnet"),
     },
     "info": {"": (commands.Info, "run_data.info")},
@@ -39,7 +51,10 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "hardness": (commands.TrainHardness, "run.train_hardness"),
         "dexterous": (commands_hand.TrainDexterous, "run_hand.train_dexterous"),
         "softgrasp": (commands_glove.TrainSoftgrasp, "run_glove.train_softgrasp"),
+        "touch": (commands_touch.TrainTouch, "run_touch.train_touch"),
     },
+    "probe": {"": (commands_touch.Probe, "run_touch.probe")},
+    "embed": {"": (commands_touch.Embed, "run_touch.embed")},
     "evaluate": {"": (commands.Evaluate, "run.evaluate")},
     "grasp": {
         "gentle": (commands.GraspGentle, "run.grasp"),
@@ -47,12 +62,16 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "dexterous": (commands_hand.GraspDexterous, "run_hand.grasp_dexterous"),
         "softgrasp": (commands_glove.GraspSoftgrasp, "run_glove.grasp_softgrasp"),
     },
-    "report": {"": (commands.Report, "run.report")},
+    "report": {
+        "": (commands.Report, "run.report"),
+        "demonstration": (commands_glove.ReportDemonstration, "run_glove.report_demonstration"),
+    },
     "export": {"lerobot": (commands.ExportLerobot, "run.export_lerobot")},
     "demo": {
         "gentle": (commands.Demo, "run.demo"),
         "regrasp": (commands.DemoRegrasp, "run.demo_regrasp"),
         "dexterous": (commands_hand.DemoDexterous, "run_hand.demo_dexterous"),
+        "softgrasp": (commands_glove.DemoSoftgrasp, "run_glove.demo_softgrasp"),
     },
 }
 """Verb -> object -> (configuration, module.function in `palpate.cli`)."""
@@ -69,7 +88,7 @@ def _usage(only: str | None = None) -> str:
             if only not in (None, verb):
                 continue
             summary = (config.__doc__ or "").strip().splitlines()[0]
-            lines.append(f"  {(verb + ' ' + noun).strip():20s} {summary}")
+            lines.append(f"  {(verb + ' ' + noun).strip():25s} {summary}")
     return "\n".join(
         [*lines, "", "palpate COMMAND --help lists the options of a command; palpate --version prints the version."]
     )
@@ -85,14 +104,14 @@ def _select(argv: list[str]) -> tuple[type, str, str, list[str]]:
     objects = COMMANDS[verb]
     if verb in DEFAULTS and (not rest or rest[0].startswith("-")):
         rest = [DEFAULTS[verb], *rest]
+    if rest and rest[0] in objects and rest[0]:
+        return *objects[rest[0]], f"palpate {verb} {rest[0]}", rest[1:]
     if "" in objects:
         return *objects[""], f"palpate {verb}", rest
-    if not rest or rest[0] not in objects:
-        given = rest[0] if rest else "nothing"
-        raise PalpateError(
-            f"palpate {verb}: got {given!r}; allowed: {', '.join(objects)}. Try: palpate {verb} {next(iter(objects))} --help"
-        )
-    return *objects[rest[0]], f"palpate {verb} {rest[0]}", rest[1:]
+    given = rest[0] if rest else "nothing"
+    raise PalpateError(
+        f"palpate {verb}: got {given!r}; allowed: {', '.join(objects)}. Try: palpate {verb} {next(iter(objects))} --help"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

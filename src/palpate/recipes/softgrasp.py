@@ -13,13 +13,18 @@ import numpy as np
 import torch
 
 from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameError
-from palpate.data.reader import open_dataset
+from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.learning.checkpoint import Run, save_run
 from palpate.learning.loop import EpochRecord, TrainConfig, fit, run_net
 from palpate.models.softgrasp import STRATEGIES, ImitationObjective, PolicyNetConfig, Strategy
 from palpate.models.softgrasp_baselines import PolicyNet, build_policy, objective_of
 from palpate.recipes.softgrasp_data import (
+    ANGLE,
+    CAMERA,
+    MAX_AGE,
+    RATE_HZ,
     RECIPE,
+    TORQUE,
     Frames,
     PictureSettings,
     Scaling,
@@ -110,7 +115,8 @@ def train_softgrasp(
     test = held_out(frames, config.validation, config.train.seed)
     training, validation = _windows(frames, ~test, test, config, shape)
     measured_on = validation or training
-    tell(_about(frames, test, shape, config))
+    for line in (_about(frames, test, shape, config), *sensing_notes(frames, reader)):
+        tell(line)
     torch.manual_seed(config.train.seed)
     net = build_policy(shape)
     _prepare(net, training, config)
@@ -200,6 +206,23 @@ def _about(frames: Frames, test: np.ndarray, shape: PolicyNetConfig, config: Sof
         f"{shape.strategy} from {', '.join(shape.modalities)}{pictures}; {len(frames.trial)} demonstrations, {len(frames)} frames, "
         f"{int(test.sum())} demonstrations held out; learns the next {frames.target}"
     )
+
+
+def sensing_notes(frames: Frames, reader: EpisodeReader) -> list[str]:
+    """Return a line on each sensor that is slower than the policy, or was not there for a while."""
+    notes = []
+    for name, values in ((ANGLE, frames.angle), (TORQUE, frames.torque)):
+        stream = reader.episode(int(frames.position[0]), streams=[name]).streams.get(name)
+        rate = 1.0 / float(np.median(np.diff(stream.times))) if stream is not None and len(stream.times) > 1 else RATE_HZ
+        if rate < 0.9 * RATE_HZ:
+            notes.append(
+                f"{name} comes {rate:.3g} times a second, the policy works at {RATE_HZ:g}: a sample is held for at most {MAX_AGE:g} s"
+            )
+        if lost := float(np.mean(~np.isfinite(values).all(axis=1))):
+            notes.append(f"{name} is not known in {lost:.1%} of the frames; they count as without it")
+    if frames.image is not None and not frames.pictured.all():
+        notes.append(f"{CAMERA} is not known in {np.mean(~frames.pictured):.1%} of the frames; they count as without it")
+    return notes
 
 
 def one_step(net: PolicyNet, windows: Windows) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from palpate.data.splits import grouped_folds
 from palpate.learning.batches import Batch
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.models.backbones import build_backbone
+from palpate.robots.glove_mapping import JOINTS
 
 RECIPE = "softgrasp"
 """What a run folder says that it is."""
@@ -114,6 +115,11 @@ def read_frames(
         if name not in names:
             raise DataError(
                 f"{reader.root} has no stream {name!r}, which a SoftGrasp policy learns; it has {sorted(reader.streams)}"
+            )
+        if reader.streams[name].shape != (len(JOINTS),):
+            raise DataError(
+                f"{reader.root} is of task {reader.head.task!r} and its {name!r} has {reader.streams[name].shape} values a sample; a "
+                f"SoftGrasp policy moves a hand of {len(JOINTS)} joints: {', '.join(JOINTS)}"
             )
     parts = []
     for number, position in enumerate(keep):

@@ -11,7 +11,7 @@ from palpate.core.records import Episode
 from palpate.core.rollout import steer
 from palpate.data.reader import open_dataset
 from palpate.recipes.recording import Made, Recording, record
-from palpate.recipes.softgrasp_policy import load_softgrasp
+from palpate.recipes.softgrasp_policy import SoftgraspController
 from palpate.recipes.softgrasp_task import finished
 from palpate.recipes.workers import prepare_worker
 from palpate.worlds.softgrasp import SoftgraspConfig, SoftgraspWorld
@@ -28,6 +28,8 @@ class SoftgraspTrials:
     """IDs of Table 2."""
     trials: int = 10
     """Of each object."""
+    modalities: tuple[str, ...] = ()
+    """Let the policy use only these; empty: all that it was trained on."""
     seed: int = 7000
     workers: int = 2
     resume: bool = False
@@ -40,7 +42,8 @@ def start_worker(config: SoftgraspTrials) -> None:
     """Build world and policy, once per process."""
     prepare_worker()
     torch.set_num_threads(1)
-    _worker.update(world=SoftgraspWorld(SoftgraspConfig(objects=config.objects)), policy=load_softgrasp(config.policy))
+    policy = SoftgraspController(config.policy, modalities=config.modalities)
+    _worker.update(world=SoftgraspWorld(SoftgraspConfig(objects=config.objects)), policy=policy)
 
 
 def run_trial(seed: int, index: int) -> Made:
@@ -61,11 +64,13 @@ def grasp_softgrasp(config: SoftgraspTrials) -> dict[str, list[Any]]:
     """
     if config.trials < 1:
         raise PalpateError(f"--trials {config.trials}: at least 1 is needed")
-    load_softgrasp(config.policy)  # a wrong folder is found before OUT is made
+    SoftgraspController(config.policy, modalities=config.modalities)  # what is wrong is found before OUT is made
+    SoftgraspWorld(SoftgraspConfig(objects=config.objects))
+    only = {"modalities": list(config.modalities)} if config.modalities else {}
     plan = Recording(
         out=config.out,
         task="softgrasp",
-        about={"policy": config.policy.name, "seed": config.seed, "objects": list(config.objects)},
+        about={"policy": config.policy.name, "seed": config.seed, "objects": list(config.objects), **only},
         count=config.trials * len(config.objects),
         unit="trial",
         workers=config.workers,
