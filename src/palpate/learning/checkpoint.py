@@ -4,7 +4,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from palpate.core.errors import RunError
 
@@ -125,6 +127,108 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return load_file(path), notes
     except (SafetensorError, KeyError) as error:
         raise RunError(f"training state {path} is damaged: delete it to train from the start ({error})") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partial:
+    """How much of an epoch is done."""
+
+    steps: int = 0
+    samples: int = 0
+    total: float = 0.0
+    """Sum of the losses, each times the number that it counts with."""
+    known: int = 0
+    """Sum of these numbers."""
+    random: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """State of torch's generators, by kind of device."""
+
+    def plus(self, samples: int, loss: float, known: int) -> "Partial":
+        """Return this and one step more."""
+        return Partial(steps=self.steps + 1, samples=self.samples + samples, total=self.total + loss, known=self.known + known)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the state of the generators that a net on this device draws from."""
+    return {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Go back to a state that `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+class TrainingState:
+    """Where an unfinished training is, on disk; does nothing without a path."""
+
+    def __init__(self, path: Path | None, settings: Mapping[str, Any], period: float, *, writes: bool = True) -> None:
+        """Start the clock.
+
+        Args:
+            path: the file.
+            settings: what a training that is resumed must have in common with the one that was interrupted.
+            period: least time between two savings [s].
+            writes: whether this process saves and deletes, and not another one.
+        """
+        self.path, self.period, self.writes = path, period, writes
+        self.settings = json.loads(json.dumps(settings, default=_plain))
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether it is time to save."""
+        return self.writes and self.path is not None and time.monotonic() - self.saved >= self.period
+
+    def save(
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, history: Sequence[Mapping[str, Any]], partial: Partial
+    ) -> None:
+        """Write weights, optimiser, the records of the epochs that are done, and how far the next one is."""
+        if self.path is None:
+            return
+        tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"random.{kind}": tensor for kind, tensor in partial.random.items()}
+        counts = {"steps": partial.steps, "samples": partial.samples, "total": partial.total, "known": partial.known}
+        save_state(self.path, tensors, {"settings": self.settings, "history": list(history), "partial": counts})
+        self.saved = time.monotonic()
+
+    def load(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[list[dict[str, Any]], Partial]:
+        """Put weights and optimiser where they were; return the records and how far the next epoch is. Without a file: nothing.
+
+        Raises:
+            RunError: the file is damaged, or belongs to a training with other settings or another net.
+        """
+        if self.path is None or not self.path.exists():
+            return [], Partial()
+        tensors, notes = load_state(self.path)
+        differ = sorted(key for key, value in self.settings.items() if notes["settings"].get(key) != value)
+        if differ:
+            raise RunError(
+                f"training state {self.path} belongs to another training: {', '.join(differ)} differ; "
+                "restore these settings to go on, or delete the file to start again"
+            )
+        try:
+            net.load_state_dict(_under("net.", tensors))
+        except RuntimeError as error:
+            raise RunError(
+                f"training state {self.path} belongs to another net: restore its configuration to go on, or delete the file ({error})"
+            ) from error
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in _under("optimiser.", tensors).items():
+            index, key = name.split(".")
+            states.setdefault(int(index), {})[key] = tensor
+        optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+        return notes["history"], Partial(**notes["partial"], random=_under("random.", tensors))
+
+    def discard(self) -> None:
+        """Delete the file: the training is done."""
+        if self.path is not None and self.writes:
+            self.path.unlink(missing_ok=True)
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _replace(path: Path, tensors: dict[str, torch.Tensor], notes: Mapping[str, Any]) -> None:

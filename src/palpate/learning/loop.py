@@ -4,9 +4,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,35 +18,9 @@ from tqdm import tqdm
 from palpate.core.errors import RunError, UnknownNameError
 from palpate.core.randomness import generator
 from palpate.learning.batches import Arrays, Batch, BatchSource, Indexed
-from palpate.learning.checkpoint import load_state, save_state
-
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How to train. The paper: 500 epochs at batch 8 and rate 1e-4; larger batches with a larger rate are far faster here."""
-
-    epochs: int = 25
-    """Passes over the data."""
-    batch_size: int = 256
-    """Samples a step."""
-    learning_rate: float = 1e-3
-    """Initial step size of Adam."""
-    lr_decay: float = 0.98
-    """Factor on the learning rate after each epoch (paper Section VI-A)."""
-    weight_decay: float = 0.0
-    """Decoupled decay of weight matrices (AdamW)."""
-    seed: int = 0
-    """Determines order of samples and dropout."""
-    precision: Precision = "auto"
-    """`bf16` multiplies matrices in bfloat16 and keeps weights in float32; `auto` where the hardware does so faster."""
-    device: str = "auto"
-    """A torch device; `auto` is CUDA if there is one, else the CPU."""
-    threads: int | None = None
-    """CPU threads; None leaves torch's setting."""
-    checkpoint_period: float = 30.0
-    """Least time between saved training states [s]."""
+from palpate.learning.checkpoint import Partial, TrainingState, random_state, set_random_state
+from palpate.learning.distributed import Team, join
+from palpate.learning.schedule import Precision, TrainConfig, rate_factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +30,11 @@ class EpochRecord:
     epoch: int
     """Number, from 0."""
     learning_rate: float
+    """Of the last step."""
     loss: float
     """Mean training loss over the known labels."""
     seconds: float
-    """Wall time of training and validation [s]."""
+    """Wall time of training and validation [s], of an epoch that was interrupted since it was resumed."""
     validation: Mapping[str, float] = field(default_factory=dict)
     """What the objective measures; of outcomes `loss`, `accuracy.K` of each, `accuracy` of all at once. Empty without validation
     data."""
@@ -120,6 +96,13 @@ def fit(
 ) -> list[EpochRecord]:
     """Train `net` in place by minimising an objective. Weights that need no gradient stay as they are.
 
+    A net may have two things that the loop knows of: a method `progress(share)`, called before each step with how much of the training
+    is done, 0 to 1; and an attribute `draws = True`, which asks for an input `draw`, a random int64 for each sample of a training batch.
+
+    Started by `torchrun`, all processes train one net together (`learning.distributed`), with the results of one process: each computes
+    its share of every batch. Only the first saves, shows a bar and has its callbacks called. Layers that mix the samples of a batch
+    (batch norm) see their share or part only.
+
     Args:
         net: maps `(inputs, presence)` to what the objective expects, by default logits (B, K).
         data: training samples; labels that are NaN are ignored.
@@ -127,9 +110,9 @@ def fit(
         objective: what is minimised; by default the binary cross-entropy of each outcome (paper Section IV-A.2).
         validation: measured after each epoch.
         callbacks: called after each epoch with its record and the net.
-        checkpoint: file for the training state, saved at least `checkpoint_period` apart and at the end of an epoch only. If it
-            exists, training goes on from there and ends with the same weights as without the interruption (on one device with
-            one number of threads). It is deleted when training is done.
+        checkpoint: file for the training state, saved after a step, at least `checkpoint_period` apart. If it exists, training goes on
+            from there and ends with the same weights as without the interruption (on one device with one number of threads; in
+            several processes only of nets without dropout). It is deleted when training is done.
         progress: show a bar.
 
     Returns:
@@ -138,57 +121,150 @@ def fit(
     Raises:
         RunError: the checkpoint belongs to other settings or data, or the loss is not finite.
     """
-    with _placed(net, config):
-        optimiser = _optimiser(net, config)
-        state = _TrainingState(checkpoint, config, len(data))
-        history = state.load(net, optimiser)
-        epochs = range(len(history), config.epochs)
-        for epoch in tqdm(epochs, "train", config.epochs, initial=len(history), disable=not progress, unit="epoch"):
+    with _placed(net, config) as team:
+        training = _Training(net, data, config, objective=objective, team=team, checkpoint=checkpoint)
+        history = training.history
+        epochs, silent = range(len(history), config.epochs), team.rank > 0 or not progress
+        for epoch in tqdm(epochs, "train", config.epochs, initial=len(history), disable=silent, unit="epoch"):
             start = time.perf_counter()
-            rate = config.learning_rate * config.lr_decay**epoch
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            loss = train_epoch(net, data, optimiser, config, epoch, objective)
+            loss = training.epoch(epoch)
             measured = {} if validation is None else evaluate(net, validation, precision=config.precision, objective=objective)
-            seconds = time.perf_counter() - start
+            seconds, rate = time.perf_counter() - start, training.rate
             history.append(EpochRecord(epoch=epoch, learning_rate=rate, loss=loss, seconds=seconds, validation=measured))
-            for callback in callbacks:
+            for callback in callbacks if team.rank == 0 else ():
                 callback(history[-1], net)
-            state.save_if_due(net, optimiser, history)
-        state.discard()
+            training.save_if_due(Partial())
+        training.state.discard()
     return history
 
 
-def train_epoch(  # noqa: PLR0917 - one line of `fit`
-    net: nn.Module,
-    data: BatchSource,
-    optimiser: torch.optim.Optimizer,
-    config: TrainConfig,
-    epoch: int,
-    objective: Objective = OUTCOMES,
-) -> float:
-    """Train for one epoch and return the mean loss. All randomness comes from the seed and the number of the epoch."""
-    device = next(net.parameters()).device
-    rng = generator(config.seed, epoch)
-    total, known = 0.0, 0
-    net.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**63)))
-        for batch in data.epoch(rng, config.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            with autocast(device, config.precision):
-                outputs = net(*_tensors(batch, device))
-            loss, n = objective.loss(_each(outputs, torch.Tensor.float), _targets(batch, device))
-            loss.backward()
-            optimiser.step()
-            total += float(loss.detach()) * n
-            known += n
-    net.eval()
-    if not math.isfinite(total):
-        raise RunError(
-            f"loss became {total} in epoch {epoch}: lower the learning rate ({config.learning_rate:g}) or check the inputs"
-        )
-    return total / max(known, 1)
+class _Training:
+    """A net, what it learns from, and how far it is."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        data: BatchSource,
+        config: TrainConfig,
+        *,
+        objective: Objective,
+        team: Team,
+        checkpoint: Path | None,
+    ) -> None:
+        self.net, self.data, self.config, self.objective, self.team = net, data, config, objective, team
+        self.optimiser = _optimiser(net, config)
+        self.state = TrainingState(checkpoint, self._settings(), config.checkpoint_period, writes=team.rank == 0)
+        records, self.partial = self.state.load(net, self.optimiser)
+        self.history = [EpochRecord(**record) for record in records]
+        self.rate = self.history[-1].learning_rate if self.history else config.learning_rate
+        team.start_alike(net)
+
+    def epoch(self, epoch: int) -> float:
+        """Train for one epoch, or what is left of it, and return the mean loss. All randomness comes from the seed and the number."""
+        rng, draws = generator(self.config.seed, epoch), generator(self.config.seed, epoch, 0)
+        done, self.partial = self.partial, Partial()
+        device = next(self.net.parameters()).device
+        self.net.train()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(rng.integers(2**63)))
+            if done.steps:
+                set_random_state(done.random, device)
+            for step, batch in enumerate(self.data.epoch(rng, self.config.batch_size)):
+                draw = draws.integers(2**63, size=len(batch.labels))
+                if step < done.steps:  # a resumed epoch: made again, so that what follows is the same
+                    continue
+                self._progress(epoch, done.samples + 0.5 * len(draw))
+                loss, n = self._step(batch if not getattr(self.net, "draws", False) else _with_draw(batch, draw))
+                if not math.isfinite(loss * n):  # before anything of it is saved
+                    raise RunError(
+                        f"loss became {loss} in epoch {epoch}: lower the learning rate ({self.config.learning_rate:g}) "
+                        "or check the inputs"
+                    )
+                done = done.plus(len(draw), loss * n, n)
+                self.save_if_due(done)
+        self.net.eval()
+        return done.total / max(done.known, 1)
+
+    def save_if_due(self, partial: Partial) -> None:
+        """Save where the training is, if the last time is long enough ago."""
+        if self.state.due():
+            device = next(self.net.parameters()).device
+            partial = replace(partial, random=random_state(device) if partial.steps else {})
+            self.state.save(self.net, self.optimiser, [asdict(record) for record in self.history], partial)
+
+    def _progress(self, epoch: int, samples: float) -> None:
+        c = self.config
+        position = epoch + min(samples / len(self.data), 1.0 - 1e-9)
+        if (hook := getattr(self.net, "progress", None)) is not None:
+            hook(position / c.epochs)
+        factor = rate_factor(c.schedule, position, c.epochs, decay=c.lr_decay, warmup=c.warmup_epochs)
+        self.rate = c.learning_rate * factor
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+
+    def _step(self, batch: Batch) -> tuple[float, int]:
+        """Learn from one batch; return its mean loss, and with which number it counts."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, n = self._gradients(batch)
+        self.team.add_gradients(self.net.parameters())
+        if self.config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
+        self.optimiser.step()
+        return loss, n
+
+    def _gradients(self, batch: Batch) -> tuple[float, int]:
+        """Take the loss of the whole batch from the outputs of all parts, then its gradient back through each part."""
+        size, device = len(batch.labels), next(self.net.parameters()).device
+        share = self.team.share(size)
+        parts = _parts(share, self.config.accumulate)
+        before, outputs = [], []
+        for part in parts:
+            before.append(random_state(device) if len(parts) > 1 else {})
+            with torch.set_grad_enabled(len(parts) == 1):
+                outputs.append(self._outputs(batch, part, device))
+        mine = _each(_joined(outputs), lambda rows: rows.detach()[: share.stop - share.start])
+        whole = _each(mine, lambda rows: self.team.gather(rows, size).requires_grad_())
+        loss, n = self.objective.loss(whole, _targets(batch, device))
+        loss.backward()
+        for part, random in zip(parts, before, strict=True):
+            if len(parts) > 1:
+                set_random_state(random, device)
+                outputs = [self._outputs(batch, part, device)]
+            if share.stop > share.start:
+                _backward(outputs[0], _each(whole, lambda rows, part=part: None if rows.grad is None else rows.grad[part]))
+        return float(loss.detach()), n
+
+    def _outputs(self, batch: Batch, part: slice, device: torch.device) -> Any:
+        with autocast(device, self.config.precision):
+            outputs = self.net(*_tensors(batch, device, part))
+        return _each(outputs, torch.Tensor.float)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what must be the same when a training is resumed."""
+        free = {"threads", "checkpoint_period", "device", "accumulate"}
+        if self.config.schedule == "exponential" and not hasattr(self.net, "progress"):
+            free.add("epochs")  # else the course of the training depends on its length
+        return {key: value for key, value in asdict(self.config).items() if key not in free} | {"samples": len(self.data)}
+
+
+def _parts(share: slice, parts: int) -> list[slice]:
+    """Cut a share into parts of about the same size, none of them empty. A process without a share follows with the first sample."""
+    n = share.stop - share.start
+    if n == 0:
+        return [slice(0, 1)]
+    bounds = np.linspace(share.start, share.stop, min(parts, n) + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def _backward(outputs: Any, gradients: Any) -> None:
+    """Pass the gradients of a part's outputs on to the weights."""
+    pairs = [(outputs[k], gradients[k]) for k in outputs] if isinstance(outputs, Mapping) else [(outputs, gradients)]
+    pairs = [(rows, gradient) for rows, gradient in pairs if rows.requires_grad and gradient is not None]
+    torch.autograd.backward([rows for rows, _ in pairs], [gradient for _, gradient in pairs])
+
+
+def _with_draw(batch: Batch, draw: np.ndarray) -> Batch:
+    return replace(batch, inputs={**batch.inputs, "draw": draw})
 
 
 def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
@@ -257,16 +333,18 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(getattr(torch.cpu, check, bool)() for check in checks)
 
 
-def _tensors(batch: Batch, device: torch.device) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
-    return inputs, {name: torch.from_numpy(array).to(device) for name, array in batch.presence.items()}
+def _tensors(
+    batch: Batch, device: torch.device, part: slice = slice(None)
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    inputs = {name: torch.from_numpy(array[part]).to(device) for name, array in batch.inputs.items()}
+    return inputs, {name: torch.from_numpy(array[part]).to(device) for name, array in batch.presence.items()}
 
 
 def _targets(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array).to(device) for name, array in {"labels": batch.labels, **batch.targets}.items()}
 
 
-def _each(outputs: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+def _each(outputs: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """Change a net's outputs, one tensor or several by name."""
     return {name: change(part) for name, part in outputs.items()} if isinstance(outputs, Mapping) else change(outputs)
 
@@ -277,61 +355,20 @@ def _optimiser(net: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, fused=True)
-
-
-class _TrainingState:
-    """The training state on disk; does nothing without a path."""
-
-    def __init__(self, path: Path | None, config: TrainConfig, n_samples: int) -> None:
-        free = ("threads", "checkpoint_period", "device", "epochs")  # may differ between a run and its resumption
-        self.path = path
-        self.settings = {key: value for key, value in asdict(config).items() if key not in free} | {"samples": n_samples}
-        self.period = config.checkpoint_period
-        self.saved = time.monotonic()
-
-    def save_if_due(self, net: nn.Module, optimiser: torch.optim.Optimizer, history: list[EpochRecord]) -> None:
-        if self.path is None or time.monotonic() - self.saved < self.period:
-            return
-        tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
-        save_state(self.path, tensors, {"settings": self.settings, "history": [asdict(record) for record in history]})
-        self.saved = time.monotonic()
-
-    def load(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> list[EpochRecord]:
-        if self.path is None or not self.path.exists():
-            return []
-        tensors, notes = load_state(self.path)
-        differ = sorted(key for key, value in self.settings.items() if notes["settings"].get(key) != value)
-        if differ:
-            raise RunError(
-                f"training state {self.path} belongs to another training: {', '.join(differ)} differ; "
-                "restore these settings to go on, or delete the file to start again"
-            )
-        net.load_state_dict({name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")})
-        states: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimiser."):
-                _, index, key = name.split(".")
-                states.setdefault(int(index), {})[key] = tensor
-        optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
-        return [EpochRecord(**record) for record in notes["history"]]
-
-    def discard(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate, betas=config.betas, fused=True
+    )
 
 
 @contextmanager
-def _placed(net: nn.Module, config: TrainConfig) -> Iterator[None]:
+def _placed(net: nn.Module, config: TrainConfig) -> Iterator[Team]:
     """Move the net to the training device and set the number of threads; undo both, also on errors."""
     home, threads = next(net.parameters()).device, torch.get_num_threads()
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    team, device = join(config.device)
     torch.set_num_threads(config.threads or threads)
-    net.to(auto if config.device == "auto" else config.device)
+    net.to(device)
     try:
-        yield
+        yield team
     finally:
         net.to(home).eval()
         torch.set_num_threads(threads)
