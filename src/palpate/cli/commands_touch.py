@@ -138,6 +138,8 @@ class Embed:
     """Folder of a data set; of one that was trained on only the objects held out count."""
     out: Path
     """File of the embeddings (.npz)."""
+    beside: tuple[str, ...] = ()
+    """Other runs to compare with, for example of an earlier stage."""
     plot: Path | None = None
     """Also draw a map (.png, .svg or .pdf): colours are touches, lines join the same touch."""
     tokens: str = "own"

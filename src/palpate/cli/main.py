@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from palpate.cli import commands, commands_glove, commands_hand, commands_touch
+from palpate.cli import commands, commands_glove, commands_hand, commands_pour, commands_touch
 from palpate.core.errors import PalpateError
 
 COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
@@ -18,6 +18,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "presses": (commands.CollectPresses, "run_data.collect_presses"),
         "dexterous": (commands_hand.CollectDexterous, "run_hand.collect_dexterous"),
         "softgrasp": (commands_glove.CollectSoftgrasp, "run_glove.collect_softgrasp"),
+        "pouring": (commands_pour.CollectPouring, "run_pour.collect_pouring"),
     },
     "teleop": {"softgrasp": (commands_glove.TeleopSoftgrasp, "run_glove.teleop_softgrasp")},
     "touch": {"": (commands.Touch, "run_data.touch")},
@@ -52,6 +53,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "dexterous": (commands_hand.TrainDexterous, "run_hand.train_dexterous"),
         "softgrasp": (commands_glove.TrainSoftgrasp, "run_glove.train_softgrasp"),
         "touch": (commands_touch.TrainTouch, "run_touch.train_touch"),
+        "pouring": (commands_pour.TrainPouring, "run_pour.train_pouring"),
     },
     "probe": {"": (commands_touch.Probe, "run_touch.probe")},
     "embed": {"": (commands_touch.Embed, "run_touch.embed")},
@@ -62,6 +64,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "dexterous": (commands_hand.GraspDexterous, "run_hand.grasp_dexterous"),
         "softgrasp": (commands_glove.GraspSoftgrasp, "run_glove.grasp_softgrasp"),
     },
+    "pour": {"": (commands_pour.Pour, "run_pour.pour")},
     "report": {
         "": (commands.Report, "run.report"),
         "demonstration": (commands_glove.ReportDemonstration, "run_glove.report_demonstration"),
