@@ -327,7 +327,7 @@ class GraspRegrasp:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write one self-contained HTML page from runs."""
+    """Write one self-contained HTML page from runs; `palpate report demonstration` writes one on which demonstrations play."""
 
     runs: Positional[tuple[Path, ...]]
     """Folders of training runs and closed-loop tests."""

@@ -128,7 +128,8 @@ def main(argv: list[str] | None = None) -> int:
 
         sys.stdout.write(f"palpate {__version__}\n")
         return 0
-    if len(COMMANDS.get(argv[0], {})) > 1 and argv[1:2] in (["-h"], ["--help"]):
+    objects = COMMANDS.get(argv[0], {})
+    if len(objects) > 1 and "" not in objects and argv[1:2] in (["-h"], ["--help"]):
         sys.stdout.write(_usage(argv[0]) + "\n")
         return 0
     try:
