@@ -46,7 +46,7 @@ def data(tmp_path_factory):
     patch.setattr(touch_felt, "IMAGENET_SIZE", 32)
     patch.setattr(anytouch, "TextEncoder", FakeTextEncoder)
     torch.set_num_threads(1)
-    yield write_touches(tmp_path_factory.mktemp("touches") / "data")
+    yield write_touches(tmp_path_factory.mktemp("touches") / "data", touches=12)
     patch.undo()
 
 
@@ -213,7 +213,7 @@ def test_the_nearest_sensor_is_the_one_whose_pictures_look_alike(data):
 @pytest.mark.slow
 def test_a_small_study_has_every_row_and_goes_on_where_it_was(data, tmp_path):
     study = StudyConfig(
-        data=(data,), probe=write_touches(tmp_path / "probe", touches=12), out=tmp_path / "study", sensors=SENSORS,
+        data=(write_touches(tmp_path / "train", touches=10, objects=10),), probe=data, out=tmp_path / "study", sensors=SENSORS,
         shape=SHAPE, epochs=(1, 1), seeds=1, folds=2, targets=("hardness",), workers=1, tables=("unseen",),
     )  # fmt: skip
     words = []

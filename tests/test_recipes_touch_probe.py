@@ -25,7 +25,7 @@ def data(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(touch_felt, "IMAGENET_SIZE", 32)
     torch.set_num_threads(1)
-    yield write_touches(tmp_path_factory.mktemp("touches") / "data", sensors=("digit", "gelsight"))
+    yield write_touches(tmp_path_factory.mktemp("touches") / "data", touches=12, sensors=("digit", "gelsight"))
     patch.undo()
 
 
@@ -131,9 +131,9 @@ def test_the_whole_probe_has_its_baselines_on_the_same_objects(data):
     found = run_probe(
         ProbeConfig(run="imagenet", data=data, target="hardness", folds=3, seeds=(0,)), words.append, progress=False
     )
-    assert list(found["rows"]) == ["imagenet", "untrained", "hand-made"]
+    assert list(found["rows"]) == ["imagenet", "untrained", "untrained, less rest", "hand-made"]
     assert {row["groups"] for row in found["rows"].values()} == {12}
-    assert found["measure"] == "Spearman" and found["touches"] == 48 and not found["held_out_only"]
+    assert found["measure"] == "Spearman" and found["touches"] == 24 and not found["held_out_only"]
     assert found["rows"]["imagenet"]["value"] > 0.5
     text = probe_table(found).text()
     assert "imagenet less this" in text and "hand-made" in text
@@ -153,7 +153,7 @@ def test_embeddings_are_written_with_their_names_and_compared(data, tmp_path, ca
         assert set(file["object"]) <= {f"object-{i:04d}" for i in range(12)}
         assert len(set(file["touch"])) == found["touches"]
     assert list(found["neighbours"]) == ["untrained", "imagenet"]
-    assert found["neighbours"]["untrained"]["chance_touch"] < 0.05
+    assert found["neighbours"]["untrained"]["chance_touch"] < 0.1
     assert plot.stat().st_size > 1000
 
 

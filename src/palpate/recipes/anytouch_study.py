@@ -1,7 +1,8 @@
 """AnyTouch's tables in our setting: sensors added one by one (Table 1), parts left out (Table 6), a sensor never seen (Section 5.5).
 
 Every variant is trained for several seeds and judged on the same touches: linear probes on things that no training saw, simulated and
-real, and the share of neighbours that are the same touch. Differences are paired over objects. Finished parts are kept in the folder of
+real, and the share of neighbours that are the same touch. Probes see features less those of the gel at rest, since their baselines are
+of changes too; the paper's see features as they are. Differences are paired over objects. Finished parts are kept in the folder of
 the study, so that an interrupted one goes on.
 """
 
@@ -263,12 +264,14 @@ def _net(config: StudyConfig, name: str, seed: int) -> TouchEncoder:
 
 
 def _features(name: str, net: TouchEncoder | None, task: Task, felt: FeltTouches, every: FeltTouches) -> np.ndarray:
-    """Return features (N, D) of felt touches for a task; `every` are those of all sensors."""
+    """Return features (N, D) of felt touches for a task, for probes less those of the gel at rest; `every` are those of all sensors."""
     if net is None:
         return felt.kept("imagenet" if name == IMAGENET else "press")
     tokens = nearest_sensor(felt, every, net.config.sensors) if task.tokens == "nearest" else "own"
     encoded = encode(net, felt, tokens)
-    return encoded.embedding if task.target == "neighbours" else encoded.pooled
+    if task.target == "neighbours":
+        return encoded.embedding
+    return encoded.pooled - encode(net, felt, tokens, part="rest").pooled
 
 
 def _score(config: StudyConfig, task: Task, felt: FeltTouches, features: np.ndarray) -> dict[str, Any]:

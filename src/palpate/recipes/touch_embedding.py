@@ -47,7 +47,7 @@ def encode(net: TouchEncoder, felt: FeltTouches, tokens: str = "own", *, part: s
         felt: with clips of its size and frames.
         tokens: `own`, each sensor's, and the universal ones of a sensor that has none; `universal`; or the name of a sensor with tokens,
             which then stand for all.
-        part: `clip`, or `still` for the control.
+        part: `clip`; `still` for the control; `rest`: the gel at rest.
 
     Raises:
         UnknownNameError: `tokens` is none of these.

@@ -61,7 +61,7 @@ class FeltTouches:
     sensor: np.ndarray
     """(N,) str."""
     samples: SampleCache
-    """`clip` and `still`, and the features that belong to no run."""
+    """`clip`, `still` and `rest`, and the features that belong to no run."""
     left_out: int
     """Recordings that are too short."""
 
@@ -85,7 +85,7 @@ class FeltTouches:
         return self._array("contact") > 0
 
     def clips(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Return `clip` or `still` (B, C, F, S, S, 3) uint8 of some felt touches (B,)."""
+        """Return `clip`, `still` or `rest`, (B, C, F, S, S, 3) uint8, of some felt touches (B,); of the gel at rest one still."""
         return np.load(self.samples.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)[self.row[rows]]
 
     def present(self, name: str) -> np.ndarray:
@@ -119,7 +119,9 @@ def felt_touches(
         DataError: no touch pictures, or none that could be used.
     """
     rows = _rows(reader, sensors, objects)
-    settings = json.dumps([VERSION, size, frames, CLIPS, STILLS, SPACING, IMAGENET_SIZE, sorted(rows)])
+    settings = json.dumps(
+        [VERSION, size, frames, CLIPS, STILLS, SPACING, IMAGENET_SIZE, sorted(_fields(size, frames)), sorted(rows)]
+    )
     about = f"{reader.fingerprint()} {hashlib.sha256(settings.encode()).hexdigest()}"
     path = reader.root / "cache" / f"felt-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
     if not SampleCache.is_current(path, about):
@@ -167,7 +169,8 @@ def _fields(size: int, frames: int) -> dict[str, tuple[Any, ...]]:
     picture = (frames, size, size, 3, "uint8")
     numbers = {"imagenet": BACKBONES[BACKBONE].feature_dim, "press": len(NAMES)}
     kept = {f"{name}{still}": (n, "float32") for name, n in numbers.items() for still in ("", "_still")}
-    return {"clip": (CLIPS, *picture), "still": (STILLS, *picture), "contact": ("float32",), **kept}
+    rest = (1, 1, *picture[1:])
+    return {"clip": (CLIPS, *picture), "still": (STILLS, *picture), "rest": rest, "contact": ("float32",), **kept}
 
 
 @threadpool_limits.wrap(limits=1)  # one small picture at a time: threads only wait for one another
@@ -187,6 +190,7 @@ def _describe(stream: Stream, shape: tuple[int, int], backbone: Backbone) -> dic
     chosen = strongest_frames(reading.change, CLIPS)
     out: dict[str, np.ndarray | float | None] = {
         "clip": cut_clips(pictures, stream.times, chosen, frames, size),
+        "rest": square(np.clip(np.rint(reading.rest), 0, 255).astype(np.uint8), size)[None, None],
         "imagenet": _imagenet(pictures[chosen], reading.rest, backbone),
         "press": press_features(pictures, reading),
         "contact": float(reading.onset is not None or "starts_in_contact" in reading.problems),

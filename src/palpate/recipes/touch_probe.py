@@ -26,8 +26,9 @@ from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.data.splits import grouped_folds
 from palpate.evaluation.intervals import RESAMPLES, Interval, cluster_mean, paired_difference
 from palpate.evaluation.tables import NOTHING, Table, plain
+from palpate.models.touch_encoder import TouchEncoder
 from palpate.recipes.hardness_real import spearman
-from palpate.recipes.touch_embedding import Source, encode, open_source, untrained
+from palpate.recipes.touch_embedding import IMAGENET, UNTRAINED, Source, encode, open_source, untrained
 from palpate.recipes.touch_felt import FeltTouches, felt_touches
 
 Target = Literal["material", "hardness", "roughness", "grasp"]
@@ -41,7 +42,9 @@ RIGID = 1e9
 """Stands for the modulus of what does not yield at all [Pa]: the last rank."""
 FOLDS, INNER_FOLDS, INNER_REPEATS = 5, 4, 3
 SEEDS = (0, 1, 2)
-_STILL = {"imagenet": "imagenet", "hand-made": "press"}
+LESS_REST = ", less rest"
+"""End of the name of a row whose features are less those of the gel at rest."""
+_STILL = {IMAGENET: "imagenet", "hand-made": "press"}
 """What is kept without contact too, by the name of the row."""
 _SOURCES: Mapping[str, tuple[tuple[str, Kind], ...]] = {
     "hardness": (("label.hardness_rank", "rank"), ("label.hardness", "rank"), ("truth.young", "rank")),
@@ -342,15 +345,21 @@ def probe_inputs(
     """Return what is probed, by name: the source first, then baselines and controls."""
     out: dict[str, np.ndarray | Sequence[np.ndarray]] = {}
     if source.run is not None and source.net is not None:
-        out[Path(source.name).name] = encode(source.net, felt, tokens).pooled
-    fresh = [encode(untrained(source.shape, seed), felt, "universal").pooled for seed in seeds]
-    kept = {"untrained": fresh, "imagenet": felt.kept("imagenet"), "hand-made": felt.kept("press")}
+        out |= _both_ways(Path(source.name).name, source.net, felt, tokens)
+    fresh = [_both_ways(UNTRAINED, untrained(source.shape, seed), felt, "universal") for seed in seeds]
+    kept: dict[str, np.ndarray | Sequence[np.ndarray]] = {name: [one[name] for one in fresh] for name in fresh[0]}
+    kept |= {IMAGENET: felt.kept("imagenet"), "hand-made": felt.kept("press")}
     first = {source.name: kept[source.name]} if source.run is None else {}
     out |= {**first, **kept}
     if source.net is not None:
-        out["control: contact-free"] = encode(source.net, felt, tokens, part="still").pooled
-    out |= {f"control: contact-free, {name}": felt.kept(f"{key}_still") for name, key in _STILL.items()}
-    return out
+        out |= _both_ways("control: contact-free", source.net, felt, tokens, part="still")
+    return out | {f"control: contact-free, {name}": felt.kept(f"{key}_still") for name, key in _STILL.items()}
+
+
+def _both_ways(name: str, net: TouchEncoder, felt: FeltTouches, tokens: str, *, part: str = "clip") -> dict[str, np.ndarray]:
+    """Return features as they are, as in the paper, and less those of the gel at rest, which the baselines are told of too."""
+    plain = encode(net, felt, tokens, part=part).pooled
+    return {name: plain, f"{name}{LESS_REST}": plain - encode(net, felt, tokens, part="rest").pooled}
 
 
 def enough(features: np.ndarray | Sequence[np.ndarray], goal: Goal, folds: int) -> bool:
