@@ -1,5 +1,6 @@
 """Encoders of short touch clips: a touch encoder, and what it is compared with (AnyTouch, Table 4)."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import cv2
@@ -13,19 +14,19 @@ from palpate.models.backbones import build_backbone
 from palpate.models.touch_encoder import UNIVERSAL, TouchEncoder, TouchEncoderConfig
 
 
-class ClipEncoder(nn.Module):
+class ClipEncoder(nn.Module, ABC):
     """Maps clips (B, F, size, size, 3) uint8 to features (B, dim)."""
 
     size: int
     """Side of the pictures that it takes [px]."""
     dim: int
 
+    @abstractmethod
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return features (B, dim)."""
-        raise NotImplementedError
 
 
-class TouchClips(ClipEncoder):
+class TouchClipEncoder(ClipEncoder):
     """A touch encoder, by the class token after its last norm."""
 
     def __init__(self, encoder: TouchEncoder, sensor: str) -> None:
@@ -42,7 +43,7 @@ class TouchClips(ClipEncoder):
         return self.encoder(clips, sensor).pooled
 
 
-class ImageClips(ClipEncoder):
+class ImageClipEncoder(ClipEncoder):
     """An image network that knows nothing of touch: features of the newest frame, and how they changed since the oldest."""
 
     size = 96
@@ -86,10 +87,10 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
     if name == "pixels":
         return PixelClips().eval()
     if name == "imagenet":
-        return ImageClips().eval()
+        return ImageClipEncoder().eval()
     torch.manual_seed(seed)
     if name == "untrained":
-        return TouchClips(TouchEncoder(TouchEncoderConfig()), sensor).eval()
+        return TouchClipEncoder(TouchEncoder(TouchEncoderConfig()), sensor).eval()
     if not Path(name).is_dir():
         raise RunError(f"no encoder {name!r}; allowed: pixels, imagenet, untrained, or the folder of a touch encoder's run")
     run = load_run(Path(name))
@@ -98,7 +99,7 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
     encoder = TouchEncoder(TouchEncoderConfig.from_dict(run.net["encoder"]))
     prefix = "encoder."
     encoder.load_state_dict({k.removeprefix(prefix): v for k, v in run.weights.items() if k.startswith(prefix)})
-    return TouchClips(encoder, sensor).eval()
+    return TouchClipEncoder(encoder, sensor).eval()
 
 
 def features_of(encoder: ClipEncoder, clips: torch.Tensor) -> torch.Tensor:
