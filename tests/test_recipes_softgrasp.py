@@ -262,6 +262,18 @@ def test_a_controller_lifts_when_the_grasp_is_held_and_not_before(runs):
     assert any(lifts) and LIFT - 15 <= lifts.index(True) <= LIFT + 3
 
 
+def test_a_policy_that_hesitates_lifts_later_but_lifts(runs, monkeypatch):
+    controller = load_softgrasp(runs["felt"], ControlSettings(lift_periods=6))
+    seen = list(observations(demonstration(30)))[:20]
+    for probability, periods in ((0.99, 7), (0.4, 15), (0.1, None)):
+        controller.reset(np.random.default_rng(0))
+        out = {"angles": np.full(6, 0.5), "lift": np.log(probability / (1.0 - probability))}
+        monkeypatch.setattr(controller, "_predict", lambda out=out: dict(out))
+        lifts = [controller.act(observation).lift for observation in seen]
+        assert (lifts.index(True) + 1 if any(lifts) else None) == periods
+        assert not any(lifts) or all(lifts[lifts.index(True) :])
+
+
 def test_episodes_do_not_leak_into_each_other(runs):
     for name in ("softgrasp", "act"):
         controller = load_softgrasp(runs[name], ControlSettings(smoothing=0.5))

@@ -72,6 +72,11 @@ class PersonConfig:
     """Torque that a person wants at the thumb when holding a thing that gives way [N m]."""
     medium_torque: float = 0.080
     """The same for thin plastic."""
+    size_weight: float = 6.0
+    """Large things look heavy and are gripped harder (Gordon et al. 1991): so much more of these torques for a unit of bend that the
+    fingers are seen to have to bend less than `usual_bend`."""
+    usual_bend: float = 0.40
+    """Bend of the fingers at which a thing looks neither large nor small."""
     give_way: tuple[float, float] = (0.4, 1.2)
     """A thumb that feels less torque per bend than the first holds something soft, more than the second thin plastic [N m per bend]."""
     lock: float = 0.19
@@ -102,6 +107,9 @@ class PersonConfig:
     """Every lift begins with so much more bend: people grip a little more when the load comes."""
     slip: float = 0.006
     """The person sees a thing that lags so far behind the lift slipping [m]."""
+    reflex_speed: float = 0.20
+    """What slips is gripped faster than anything is squeezed on purpose, as by the reflex of a hand (Johansson & Westling 1987) [bend per
+    second]."""
 
 
 class Person:
@@ -139,7 +147,8 @@ class Person:
         self._felt: deque[np.ndarray] = deque(maxlen=self._lag)
         self._bends: deque[np.ndarray] = deque(maxlen=self._lag)
         self._rigid: bool | None = None
-        self._wanted = c.soft_torque * self._mood
+        self._mood_soft = self._mood * (1.0 + c.size_weight * max(c.usual_bend - float(self._expected[:_THUMB].mean()), 0.0))
+        self._wanted = c.soft_torque * self._mood_soft
         self._start, self._push_from = np.zeros(6), np.zeros(6)
         self._squeezed = 0.0
         self._regrip, self._regripped = c.regrip * self._mood, 0.0
@@ -237,7 +246,7 @@ class Person:
             going = self._touched & (self._bend < self._push_from + c.firm_push * self._mood)
             return going, not going.any()
         if thumb < c.lock and self._touched[_THUMB]:
-            self._wanted = self._mood * float(np.interp(thumb / way, c.give_way, (c.soft_torque, c.medium_torque)))
+            self._wanted = self._mood_soft * float(np.interp(thumb / way, c.give_way, (c.soft_torque, c.medium_torque)))
         going = felt < self._wanted * np.array([*c.finger_part, 1.0, 0.0]) * self._finger_mood
         # All fingers press against the thumb; when it has enough, they have.
         enough = bool(thumb >= self._wanted)
@@ -249,6 +258,7 @@ class Person:
         c = self.config
         step = self._squeezing * PERIOD
         if self._seen_slip > c.slip:
+            step = c.reflex_speed * PERIOD
             self._regrip = min(self._regrip + step, MOST_REGRIP)
         more = min(step, self._regrip - self._regripped)
         if more > 0:
