@@ -5,7 +5,7 @@ from palpate.core.errors import RecordError
 from palpate.sensors.touch.contact import Pad, cell_centres
 from palpate.sensors.touch.flat import press
 from palpate.sensors.touch.flat_convolve import Compliance, influence
-from palpate.sensors.touch.flat_normal import solve_force
+from palpate.sensors.touch.flat_normal import solve_depth, solve_force
 from palpate.sensors.touch.layer import table, transfer
 from touch_reference import MM, YOUNG, ball, grid, layer_wave, normal_force, pad, pressed_layer
 
@@ -191,6 +191,27 @@ def test_nothing_overlaps_and_nothing_pulls():
     assert (got.pressure >= 0).all()
     assert rest.min() > -2e-3 * 0.25 * MM
     np.testing.assert_allclose(rest[got.pressure > 0], 0, atol=2e-3 * 0.25 * MM)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_guess_of_a_single_cell_leads_to_the_same_contact(kind):
+    pitch = 0.2 * MM
+    gap = ball(40, pitch, 5 * MM).astype(kind)
+    answer = Compliance(((influence(2 * MM, 0.48, (pitch, pitch), (40, 40)), 1 / YOUNG),)).normal((40, 40), np.dtype(kind))
+    depth = 0.4 * MM
+    whole, single = np.maximum(depth - gap, 0), np.zeros_like(gap)
+    single[np.unravel_index(gap.argmin(), gap.shape)] = 3.0
+    by_depth = [solve_depth(answer, gap, depth, start, tolerance=1e-4).pressure for start in (whole, single)]
+    by_force = [solve_force(answer, gap, float(by_depth[0].sum()), start, tolerance=1e-4).pressure for start in (whole, single)]
+    for found in (by_depth[1], *by_force):
+        np.testing.assert_allclose(found, by_depth[0], atol=5e-3 * by_depth[0].max())
+
+
+def test_a_deep_press_after_a_first_touch_is_the_deep_press():
+    gap = ball(60, 0.2 * MM, 5 * MM, 0.04 * MM, 0.07 * MM).astype(np.float32)
+    touched = press(pad(2 * MM), gap, (0.2 * MM, 0.2 * MM), depth=1e-5)
+    deep, fresh = (press(pad(2 * MM), gap, (0.2 * MM, 0.2 * MM), depth=4e-4, before=before) for before in (touched, None))
+    np.testing.assert_allclose(normal_force(deep), normal_force(fresh), rtol=2e-3)
 
 
 # ---- laws ---------------------------------------------------------------------------------------------------------------------

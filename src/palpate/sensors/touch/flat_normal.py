@@ -59,12 +59,12 @@ def solve_depth(
         t = w + t * touching * gap.dtype.type(now / last) if keep else w
         r = answer(t)
         curvature = float(np.vdot(r, t))
-        if curvature <= 0:
-            return Pressed(p, depth)
-        tau = gap.dtype.type(float(np.vdot(w, t)) / curvature)
-        p = p - tau * t
         closing = (misfit < 0) & ~touching
         joined = bool(closing.any())
+        if curvature <= 0 and not (joined and float(misfit[closing].min()) < -tolerance * depth):
+            return Pressed(p, depth)
+        tau = gap.dtype.type(_length(w, t, curvature, p, u))
+        p = p - tau * t
         lost = bool(p.min() < 0)
         if lost:
             np.maximum(p, 0, out=p)
@@ -121,12 +121,13 @@ def solve_force(
         # The approach is free: only what differs from the mean counts.
         r = moved - kind(float(np.vdot(moved, touching)) / count)
         curvature = float(np.vdot(r, t))
-        if curvature <= 0:
-            return Pressed(p, depth)
-        tau = kind(float(np.vdot(w, t)) / curvature)
-        p = p - tau * t
         closing = (misfit < 0) & ~touching
-        joined, lost = bool(closing.any()), bool(p.min() < 0)
+        joined = bool(closing.any())
+        if curvature <= 0 and not (joined and float(misfit[closing].min()) < -tolerance * abs(depth)):
+            return Pressed(p, depth)
+        tau = kind(_length(w, t, curvature, p, u))
+        p = p - tau * t
+        lost = bool(p.min() < 0)
         if lost:
             np.maximum(p, 0, out=p)
         if joined:
@@ -141,6 +142,14 @@ def solve_force(
         if now <= (tolerance * depth) ** 2 * count and (not joined or float(misfit[closing].min()) > -tolerance * depth):
             return Pressed(p, depth)
     return _by_depth(answer, gap, total, p, tolerance=tolerance)
+
+
+def _length(w: np.ndarray, t: np.ndarray, curvature: float, p: np.ndarray, u: np.ndarray) -> float:
+    """Return how far to go along `t` [Pa / m]: to the least misfit, or, where touching cells fit already, what cells of this load give.
+
+    A single touching cell always fits. Cells beside it that overlap still have to join.
+    """
+    return float(np.vdot(w, t)) / curvature if curvature > 0 else float(np.vdot(p, p)) / max(float(np.vdot(p, u)), 1e-30)
 
 
 def _by_depth(
