@@ -18,6 +18,7 @@ from palpate.recipes.softgrasp_study import (
     TABLES,
     Configuration,
     StudyConfig,
+    read_study,
     run_feedback,
     run_study,
     stable_torque,
@@ -88,9 +89,11 @@ def test_a_study_trains_tries_and_tells_and_does_nothing_the_second_time(study):
 
 
 @pytest.mark.slow
-def test_a_row_that_lacks_a_net_is_absent(study):
+def test_a_row_that_lacks_a_net_says_so_and_one_without_any_is_absent(study):
     config, *_ = study
     assert not replace(config, seeds=2).finished()[1:]
+    (rows,) = read_study(replace(config, seeds=2))
+    assert list(rows.trials) == ["angle + torque"] and rows.note.endswith("angle + torque: 1 only.")
     assert not replace(config, trials=2).finished()
 
 

@@ -218,20 +218,21 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def read_study(config: StudyConfig) -> list[Rows]:
-    """Return the tables from what is done: a row that lacks a net or a trial is absent, and so is a table without a row."""
-    jobs: dict[str, list[Job]] = {}
+    """Return the tables from the nets whose trials are all done; a row without any is absent, and so is a table without a row."""
+    parts: dict[str, list[Trials]] = {}
     for job in config.jobs():
-        jobs.setdefault(job.configuration.name, []).append(job)
-    trials = {name: [job.trials() for job in own] for name, own in jobs.items()}
-    done = {name: joined([t for t in parts if t is not None]) for name, parts in trials.items() if None not in parts}
+        trials = job.trials()
+        if trials is not None:
+            parts.setdefault(job.configuration.name, []).append(trials)
     tables = []
     for number, table in config.tables.items():
-        rows = {name: done[c.name] for name, c in table.items() if c.name in done}
-        if rows:
+        done = {name: parts[c.name] for name, c in table.items() if c.name in parts}
+        if done:
             full = next((name for name, c in TABLES[number].items() if c == FULL), "")
-            tables.append(
-                Rows(title=TITLES[number], full=full, trials=rows, paper=PAPER[number], note=_note(config, table.values()))
-            )
+            fewer = [f"{name}: {len(nets)} only." for name, nets in done.items() if len(nets) < config.seeds]
+            note = " ".join([_note(config, table.values()), *fewer])
+            rows = {name: joined(nets) for name, nets in done.items()}
+            tables.append(Rows(title=TITLES[number], full=full, trials=rows, paper=PAPER[number], note=note))
     return tables
 
 
