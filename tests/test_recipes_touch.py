@@ -211,6 +211,17 @@ def test_workers_and_interruptions_change_nothing(fine, tmp_path):
         collect_touch(small(tmp_path / "again", mode="coarse", resume=True))
 
 
+def test_units_of_a_sensor_see_the_same_touches_through_gels_of_their_own(fine, tmp_path):
+    one, two = open_dataset(fine), open_dataset(collect_touch(small(tmp_path / "units", units=3)))
+    units = two.column("group.unit").tolist()
+    assert set(units) <= {"0", "1", "2"} and len(set(units)) > 1 and "group.unit" not in one.names
+    for row, unit in enumerate(units):
+        own, other = (data.episode(row) for data in (one, two))
+        np.testing.assert_array_equal(own.streams["press.force.digit"].values, other.streams["press.force.digit"].values)
+        rest = [float(e.streams["touch.digit"].values[0].astype(float).mean()) for e in (own, other)]
+        assert (abs(rest[0] - rest[1]) > 0.5) == (unit != "0")
+
+
 def test_in_fine_mode_all_sensors_share_spot_depth_and_speed(fine):
     data = open_dataset(fine)
     assert len(data) == 4 and data.head.config["mode"] == "fine"

@@ -38,8 +38,8 @@ PHOTO = 96
 """Side of the camera's picture [px]."""
 SHORT = {"gelsight": "gelsight-2017"}
 """What the papers call a sensor, and which one of the catalogue it is."""
-_TEXT, _PHOTO = 4, 5
-"""Keys of the generators of words and of pictures."""
+_TEXT, _PHOTO, _UNIT = 4, 5, 6
+"""Keys of the generators of words, of pictures and of units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,9 @@ class TouchConfig:
     camera: bool = True
     """Take a picture of the touched place."""
     unit: int = 0
-    """Which unit of each kind of sensor."""
+    """Which unit of each kind of sensor, the first if there are several."""
+    units: int = 1
+    """Units of each kind, one drawn for each touch; they differ as real ones do. Group `unit` tells which."""
     optics: Sequence[str] = ()
     """NAME=FILE for sensors that were calibrated."""
 
@@ -78,6 +80,7 @@ class _Plan:
     rate_hz: float
     camera: bool
     unit: int
+    units: int
 
 
 _worker: dict[str, Any] = {}
@@ -86,10 +89,10 @@ _worker: dict[str, Any] = {}
 def start_worker(plan: _Plan) -> None:
     """Build the sensors, once per process."""
     prepare_worker()
-    _worker.update(rigs=_rigs(plan), plan=plan)
+    _worker.update(rigs={}, plan=plan)
 
 
-def _rigs(plan: _Plan) -> list[PressRig]:
+def _rigs(plan: _Plan, unit: int) -> list[PressRig]:
     files = dict(plan.optics)
     models = [_model(name, plan) for name in plan.sensors]
     names = [model.name for model in models]
@@ -98,7 +101,7 @@ def _rigs(plan: _Plan) -> list[PressRig]:
     stray = sorted(set(files) - set(names))
     if stray:
         raise PalpateError(f"--optics names {', '.join(stray)}, which --sensors does not: {', '.join(names)}")
-    return [PressRig(model, unit_seed=plan.unit, optics=files.get(model.name), cell=COARSE) for model in models]
+    return [PressRig(model, unit_seed=unit, optics=files.get(model.name), cell=COARSE) for model in models]
 
 
 def _model(name: str, plan: _Plan) -> SensorModel:
@@ -111,12 +114,16 @@ def run_touch(seed: int, index: int) -> Made:
     """Do one touch with the sensors of this process."""
     plan: _Plan = _worker["plan"]
     touch = draw_touch(seed, index, plan.objects)
+    unit = plan.unit + int(generator(seed, _UNIT, index).integers(plan.units))
+    if unit not in _worker["rigs"]:
+        _worker["rigs"][unit] = _rigs(plan, unit)
+    which = {"unit": str(unit)} if plan.units > 1 else {}
     try:
-        episode = touch_episode(_worker["rigs"], touch, plan.mode, seed, index, camera=plan.camera)
+        episode = touch_episode(_worker["rigs"][unit], touch, plan.mode, seed, index, camera=plan.camera)
     except PalpateError as error:
-        empty = Episode(index=index, seed=seed, task="touch", groups=_groups(touch))
+        empty = Episode(index=index, seed=seed, task="touch", groups=_groups(touch) | which)
         return Made.of(empty, f"{touch.thing.shape.text}: {error}")
-    return Made.of(episode)
+    return Made.of(replace(episode, groups={**episode.groups, **which}))
 
 
 def touch_episode(rigs: Sequence[PressRig], touch: Touch, mode: Mode, seed: int, index: int, *, camera: bool = True) -> Episode:
@@ -300,8 +307,10 @@ def collect_touch(config: TouchConfig) -> Path:
     Raises:
         PalpateError: unknown sensors, counts below 1, a folder with other data, a worker that died, a full disk.
     """
-    if config.touches < 1 or config.objects < 1:
-        raise PalpateError(f"--touches {config.touches}, --objects {config.objects}: at least 1 of each is needed")
+    if min(config.touches, config.objects, config.units) < 1:
+        raise PalpateError(
+            f"--touches {config.touches}, --objects {config.objects}, --units {config.units}: at least 1 of each is needed"
+        )
     if config.picture and config.picture < 16:
         raise PalpateError(f"--picture {config.picture}: give 16 pixels or more, or 0 for the sensor's own size")
     if config.rate_hz and not 5.0 <= config.rate_hz <= 1000.0:
@@ -315,8 +324,9 @@ def collect_touch(config: TouchConfig) -> Path:
         rate_hz=config.rate_hz,
         camera=config.camera,
         unit=config.unit,
+        units=config.units,
     )
-    models = [rig.model for rig in _rigs(plan)]  # a wrong name is found before the folder is made
+    models = [rig.model for rig in _rigs(plan, plan.unit)]  # a wrong name is found before the folder is made
     about = {
         "recipe": "touch",
         "mode": config.mode,
@@ -328,7 +338,7 @@ def collect_touch(config: TouchConfig) -> Path:
         "unit": config.unit,
         "sensors": [model.name for model in models],
         "optics": {name: file.name for name, file in plan.optics},
-    }
+    } | ({"units": config.units} if config.units > 1 else {})
     made = Recording(
         out=config.out,
         task="touch",
