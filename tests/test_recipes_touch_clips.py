@@ -121,6 +121,27 @@ def test_clips_of_collected_touches_hold_contact_at_the_asked_size(collected):
     assert open_recordings(collected, replace(SETTINGS, most=2), progress=False).fingerprint != part.fingerprint
 
 
+def test_changes_are_of_the_gel_at_rest_and_a_gel_at_rest_is_grey(tmp_path):
+    root = written(tmp_path / "data", [made_up(0)])
+    plain, change = (open_recordings(root, replace(SETTINGS, view=view), progress=False) for view in ("picture", "change"))
+    np.testing.assert_array_equal(plain.has_clip, change.has_clip)
+    rest = np.median(open_dataset(root).episode(0).streams["touch.duragel"].values[:3], axis=0)
+    expected = plain.clip[plain.has_clip].astype(float) - square(rest.astype(np.uint8), 16) + 128
+    duragel = change.sensor[np.repeat(np.arange(2), SETTINGS.most)[change.has_clip]] == "duragel"
+    np.testing.assert_allclose(change.clip[change.has_clip][duragel], expected[duragel], atol=3.0)
+    assert np.abs(change.clip[change.has_clip][:, :, -3:].astype(int) - 128).max() <= 6
+    assert plain.fingerprint != change.fingerprint
+
+
+def test_colours_of_a_change_turn_about_no_change():
+    frames = np.full((8, 2, 4, 4, 3), 128, np.uint8)
+    frames[:, :, :2] = (150, 128, 110)
+    out = augment(frames, generator(3), change=True)
+    quiet = np.abs(out.astype(int) - 128).max(axis=-1).reshape(8, 2, -1).argsort(axis=-1)[..., :8]
+    np.testing.assert_allclose(np.take_along_axis(out.reshape(8, 2, 16, 3), quiet[..., None], axis=2), 128, atol=1)
+    assert len({tuple(np.sort(clip.reshape(-1, 3), axis=0)[-1]) for clip in out}) > 4  # each clip in colours of its own
+
+
 def test_windows_lie_in_contact_at_about_the_asked_rate():
     contact = np.ones(40, bool)
     contact[18] = False

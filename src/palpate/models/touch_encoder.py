@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -50,6 +50,9 @@ class TouchEncoderConfig:
     """Names of the sensors with tokens of their own, in order; any other gets the universal tokens."""
     sensor_tokens: int = 5
     """Tokens of each sensor (paper Section A.6); 0 for an encoder that is not told the sensor."""
+    view: Literal["picture", "change"] = "picture"
+    """What it is given: pictures as they are, as in the paper, or 128 and their change since the gel was at rest
+    (`perception.views.touch_view`)."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit each other, and a sensor named twice."""

@@ -11,9 +11,6 @@ VIEW_SIZE = 256
 OBJECT_SIDE = 208
 """Side of the camera window around the located object [px of the 640 x 480 image]."""
 
-TOUCH_GAIN = 1.0
-"""Grey levels of the view per level of difference."""
-
 
 def object_view(rgb: np.ndarray, pixel: np.ndarray, side: int = OBJECT_SIDE, size: int = VIEW_SIZE) -> np.ndarray:
     """Return (size, size, 3) uint8: a window of `side` pixels around `pixel` (column, row) of an (H, W, 3) image.
@@ -36,8 +33,12 @@ def touch_view(image: np.ndarray, rest: np.ndarray, size: int = VIEW_SIZE) -> np
         raise RecordError(
             f"touch image {image.shape} and its rest image {rest.shape} differ in size; they must come from one sensor"
         )
-    difference = cv2.addWeighted(image, TOUCH_GAIN, rest, -TOUCH_GAIN, 128.0)
-    return cv2.resize(difference, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(changed(image, rest), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def changed(images: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return 128 + the change of images (..., H, W, 3) uint8 since the image before contact, which broadcasts with them; uint8."""
+    return np.clip(images.astype(np.int16) - rest + 128, 0, 255).astype(np.uint8)
 
 
 def touch_differential(image: np.ndarray, rest: np.ndarray) -> float:

@@ -158,7 +158,7 @@ def read_clips(
         DataError: nothing is left to train on.
         UnknownNameError: a sensor to exclude that the data do not have.
     """
-    clips = TouchClips.open(config.data, ClipSettings(size=shape.size, frames=shape.frames), progress=progress)
+    clips = TouchClips.open(config.data, ClipSettings(size=shape.size, frames=shape.frames, view=shape.view), progress=progress)
     for name in sorted(set(config.exclude) - set(clips.sensors)):
         raise UnknownNameError("sensor to exclude", name, clips.sensors)
     names = np.concatenate([part.sensor for part in clips.parts])

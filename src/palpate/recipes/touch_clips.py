@@ -63,6 +63,8 @@ class TouchClips:
     pairs: bool = False
     """Give each sample a positive (same spot, another sensor) and a negative (another spot)."""
     augmented: bool = True
+    change: bool = False
+    """Whether clips hold 128 and the change of the picture, not the picture."""
 
     @classmethod
     def open(
@@ -86,7 +88,7 @@ class TouchClips:
         parts = tuple(open_recordings(Path(root), settings, progress=progress) for root in data)
         felt = np.concatenate([part.sensor for part in parts])
         names = tuple(np.unique(felt).tolist()) if sensors is None else tuple(sensors)
-        return cls(parts=parts, sensors=names, kept=np.ones(len(felt), bool))
+        return cls(parts=parts, sensors=names, kept=np.ones(len(felt), bool), change=settings.view == "change")
 
     def aligned(self, embed: Embed | None, *, progress: bool = True) -> "TouchClips":
         """Return the samples of the second stage: with features of pictures, vectors of sentences, and pairs.
@@ -242,7 +244,7 @@ class TouchClips:
                 out[i] = source.clip[at]
             else:
                 out[i, 0] = source.clip[at, any_frame[i]] if source.has_clip[at] else source.still[at]
-        return augment(out, rng) if self.augmented else out
+        return augment(out, rng, change=self.change) if self.augmented else out
 
     def _text(self, recordings: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return a vector (B, T) of each recording's text, or in training of the text or one of its sentences, and presence."""
@@ -316,19 +318,23 @@ class OneKind:
         return plain.batch(self.kind, np.asarray(indices), generator(_CHECKING, int(indices[0]) if len(indices) else 0))
 
 
-def augment(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment(frames: np.ndarray, rng: np.random.Generator, *, change: bool = False) -> np.ndarray:
     """Flip and recolour clips (B, F, S, S, 3) uint8, all frames of a clip alike.
 
     Brightness, contrast, saturation and hue in this order, each by a factor or turn drawn evenly from `JITTER`. They are linear in the
-    colours (the hue turns in YIQ), so that one matrix a clip does all; only the result is cut to 0..255.
+    colours (the hue turns in YIQ), so that one matrix a clip does all; only the result is cut to 0..255. Of a `change` 128 is none, and
+    stays so.
     """
     flips = rng.random((len(frames), 2)) < FLIP
     bright, contrast, saturation, hue = (rng.uniform(-limit, limit, len(frames)) for limit in JITTER)
     out = np.empty_like(frames)
     for i, clip in enumerate(frames):
         matrix = (1 + bright[i]) * (1 + contrast[i]) * _colours(1 + saturation[i], 2 * np.pi * hue[i])
-        grey = float(clip[:, ::4, ::4].reshape(-1, 3).mean(axis=0) @ _GREY)
-        lifted = np.full((3, 1), -contrast[i] * (1 + bright[i]) * grey)
+        if change:
+            lifted = 128.0 * (1.0 - matrix.sum(axis=1, keepdims=True))
+        else:
+            grey = float(clip[:, ::4, ::4].reshape(-1, 3).mean(axis=0) @ _GREY)
+            lifted = np.full((3, 1), -contrast[i] * (1 + bright[i]) * grey)
         f, h, w, _ = clip.shape
         cv2.transform(clip.reshape(f * h, w, 3), np.hstack([matrix, lifted]), dst=out[i].reshape(f * h, w, 3))
         if flips[i, 0]:

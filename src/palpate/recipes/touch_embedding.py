@@ -20,6 +20,7 @@ from palpate.evaluation.neighbours import neighbour_shares
 from palpate.evaluation.tables import Table, percent
 from palpate.learning.checkpoint import Run
 from palpate.models.touch_encoder import UNIVERSAL, TouchEncoder, TouchEncoderConfig
+from palpate.perception.views import changed
 from palpate.recipes.anytouch import encoder_config, held_out_objects, load_encoder, load_touch_run, trained_on
 from palpate.recipes.touch_felt import FeltTouches, felt_touches
 
@@ -59,7 +60,7 @@ def encode(net: TouchEncoder, felt: FeltTouches, tokens: str = "own", *, part: s
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            clips = torch.from_numpy(felt.clips(part, batch)).to(device)
+            clips = torch.from_numpy(_seen(net.config, felt, part, batch)).to(device)
             index = torch.from_numpy(sensor[batch]).to(device).repeat_interleave(clips.shape[1])
             found = net(clips.flatten(0, 1), index)
             pooled[batch] = found.pooled.unflatten(0, clips.shape[:2]).mean(dim=1).float().cpu().numpy()
@@ -67,6 +68,12 @@ def encode(net: TouchEncoder, felt: FeltTouches, tokens: str = "own", *, part: s
                 functional.normalize(found.embedding, dim=1).unflatten(0, clips.shape[:2]).mean(dim=1).float().cpu().numpy()
             )
     return Encoded(pooled=pooled, embedding=embedding)
+
+
+def _seen(config: TouchEncoderConfig, felt: FeltTouches, part: str, rows: np.ndarray) -> np.ndarray:
+    """Return what an encoder is given (B, C, F, S, S, 3) of felt touches."""
+    clips = felt.clips(part, rows)
+    return clips if config.view == "picture" else changed(clips, felt.clips("rest", rows))
 
 
 def token_indices(config: TouchEncoderConfig, sensors: np.ndarray, tokens: str) -> np.ndarray:

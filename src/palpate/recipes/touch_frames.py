@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from palpate.core.records import Episode, Stream
 from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.data.sample_cache import SampleCache
 from palpate.perception.contact_frames import ENDS, find_contact
+from palpate.perception.views import changed
 
 VERSION = 1
 """Of the way clips are cut: another one makes what was kept stale."""
@@ -51,6 +53,8 @@ class ClipSettings:
     """Frames from the start of one clip to that of the next."""
     most: int = 12
     """Clips of one recording at most, evenly spread: long ones shall not outweigh the others."""
+    view: Literal["picture", "change"] = "picture"
+    """See `TouchEncoderConfig.view`."""
 
     def __post_init__(self) -> None:
         """Refuse what cuts nothing."""
@@ -127,7 +131,7 @@ def open_recordings(root: Path, settings: ClipSettings, *, progress: bool = True
             f"{root} has no streams touch.SENSOR with pictures; it has {', '.join(sorted(reader.streams)) or 'none'}"
         )
     about = json.dumps([VERSION, PICTURE, reader.fingerprint(), asdict(settings)])
-    path = reader.root / CACHE
+    path = reader.root / CACHE / settings.view
     if not SampleCache.is_current(path / "clips", about) or not SampleCache.is_current(path / "pictures", about):
         _build(reader, rows, settings, about, progress=progress)
     clips, pictures = path / "clips", path / "pictures"
@@ -178,7 +182,7 @@ def _build(
     reader: EpisodeReader, rows: Sequence[tuple[int, str]], settings: ClipSettings, about: str, *, progress: bool
 ) -> None:
     """Cut all recordings; samples that a recording does not fill stay absent and take no space."""
-    path, pixels = reader.root / CACHE, (settings.size, settings.size, 3, "uint8")
+    path, pixels = reader.root / CACHE / settings.view, (settings.size, settings.size, 3, "uint8")
     path.mkdir(parents=True, exist_ok=True)
     clips = SampleCache.create(
         path / "clips",
@@ -218,12 +222,21 @@ def _samples(episode: Episode, touch: Stream, settings: ClipSettings) -> Iterato
     """Yield the clips of a recording, or its stills if contact is too short for one."""
     contact = _contact(episode, touch)
     windows = clip_windows(contact, touch.times, settings)
-    stills = np.flatnonzero(contact)
+    frames = touch.values
+    if settings.view == "change":
+        frames = changed(frames, _rest(frames))
     for window in windows:
-        yield {"clip": np.stack([square(touch.values[i], settings.size) for i in window])}
+        yield {"clip": np.stack([square(frames[i], settings.size) for i in window])}
     if not len(windows):
-        for i in _spread(stills, settings.most):
-            yield {"still": square(touch.values[i], settings.size)}
+        for i in _spread(np.flatnonzero(contact), settings.most):
+            yield {"still": square(frames[i], settings.size)}
+
+
+def _rest(frames: np.ndarray) -> np.ndarray:
+    """Return the gel at rest (H, W, 3) uint8 as the frames tell it; of too few frames the first."""
+    if len(frames) < 2 * ENDS:
+        return frames[0]
+    return find_contact(frames).background
 
 
 def _contact(episode: Episode, touch: Stream) -> np.ndarray:
