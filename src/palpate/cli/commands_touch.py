@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,10 @@ class TrainTouch:
     """1: guess hidden patches and next frames. 2: align with pictures and words, tell the same touch by other sensors from others."""
     encoder: str = "tiny"
     """tiny: for a CPU. openclip:PATH: the vision tower of an OpenCLIP model in a local file or folder (size 224, patches of its own)."""
+    view: Literal["picture", "change"] = "picture"
+    """What the encoder is given: pictures, as in the paper, or their change since the gel was at rest. Stage 2 takes that of --init."""
+    size: int = 64
+    """Side of the tiny encoder's pictures [px], a multiple of 8. Stage 2 takes that of --init."""
     init: Path | None = None
     """Run of stage 1 that stage 2 starts from."""
     exclude: tuple[str, ...] = ()
@@ -172,3 +176,53 @@ class Probe:
     """Splits into folds that figures are averaged over."""
     json: Path | None = None
     """Also write the figures to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Make the picture, or the field of forces, that another sensor would give of the same touch; judge it on objects held out."""
+
+    run: Positional[str]
+    """Folder of a run of `palpate train touch`, or untrained."""
+    data: Path
+    """Folder of a data set of the same touches by both sensors."""
+    source: Annotated[str, arg(name="from")]
+    """Sensor whose pictures are given."""
+    target: Annotated[str, arg(name="to")]
+    """Sensor whose picture or field is to be made, for example duragel or tac3d."""
+    out: Path
+    """Folder of the run and of a sheet of pictures."""
+    tune: bool = False
+    """Train the encoder too; without it only what decodes its features."""
+    epochs: int = 30
+    """Passes over the touches."""
+    batch: int = 32
+    """Instants of touches a step."""
+    learning_rate: float = 2e-3
+    """Largest step size."""
+    held_out: float | None = None
+    """Share of objects to judge by; that of the run if not given."""
+    seed: int = 0
+    """Seed of initial weights and order."""
+    threads: int = 2
+    """Threads; 0 leaves the choice to torch."""
+    json: Path | None = None
+    """Also write the figures to this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoAnytouch:
+    """Run AnyTouch's story in ten minutes: touches by four sensors, both stages of training, neighbours, words, probes, report."""
+
+    out: Path = Path("runs/demo-anytouch")
+    """Folder for everything; run again to go on where it stopped."""
+    touches: int = 240
+    """Places touched by every sensor, to train on."""
+    checked: int = 100
+    """Places of other objects, to look at the result."""
+    epochs: tuple[int, int] = (4, 3)
+    """Passes over the training data, of stage 1 and stage 2."""
+    seed: int = 0
+    """Seed of touches and training."""
+    workers: int = 2
+    """Worker processes."""

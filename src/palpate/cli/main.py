@@ -57,6 +57,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
     },
     "probe": {"": (commands_touch.Probe, "run_touch.probe")},
     "embed": {"": (commands_touch.Embed, "run_touch.embed")},
+    "generate": {"": (commands_touch.Generate, "run_touch.generate")},
     "evaluate": {"": (commands.Evaluate, "run.evaluate")},
     "grasp": {
         "gentle": (commands.GraspGentle, "run.grasp"),
@@ -75,6 +76,7 @@ COMMANDS: dict[str, dict[str, tuple[type, str]]] = {
         "regrasp": (commands.DemoRegrasp, "run.demo_regrasp"),
         "dexterous": (commands_hand.DemoDexterous, "run_hand.demo_dexterous"),
         "softgrasp": (commands_glove.DemoSoftgrasp, "run_glove.demo_softgrasp"),
+        "anytouch": (commands_touch.DemoAnytouch, "run_touch.demo_anytouch"),
     },
 }
 """Verb -> object -> (configuration, module.function in `palpate.cli`)."""

@@ -22,6 +22,7 @@ def train_touch(config: commands.TrainTouch) -> None:
 
     same = {name: getattr(config, name) for name in ("data", "out", "stage", "encoder", "init", "held_out", "resume")}
     settings = AnyTouchConfig(**same, exclude=names(config.exclude), without=names(config.without))
+    settings = replace(settings, shape=replace(settings.shape, view=config.view, size=config.size))
     train = replace(
         settings.train,
         epochs=config.epochs,
@@ -55,6 +56,40 @@ def probe(config: commands.Probe) -> None:
     figures = run_probe(ProbeConfig(**same, sensors=names(config.sensors), seeds=tuple(range(config.seeds))), say)
     say(probe_table(figures).text())
     write_json(config.json, figures)
+
+
+def generate(config: commands.Generate) -> None:
+    """Run `palpate generate`."""
+    from dataclasses import replace
+
+    from palpate.recipes.touch_generation import SHEET, GenerationConfig, generate_touch, generation_table
+
+    same = {name: getattr(config, name) for name in ("run", "data", "source", "target", "out", "tune", "held_out")}
+    settings = GenerationConfig(**same)
+    train = replace(
+        settings.train,
+        epochs=config.epochs,
+        warmup_epochs=min(settings.train.warmup_epochs, config.epochs / 2),
+        batch_size=config.batch,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        threads=config.threads or None,
+    )
+    figures = generate_touch(replace(settings, train=train), say)
+    say(generation_table(figures).text())
+    say(f"run written to {config.out}, pictures to {config.out / SHEET}")
+    write_json(config.json, figures)
+
+
+def demo_anytouch(config: commands.DemoAnytouch) -> None:
+    """Run `palpate demo anytouch`."""
+    import time
+
+    from palpate.recipes.anytouch_demo import DemoConfig, run_demo
+
+    started = time.perf_counter()
+    report = run_demo(DemoConfig(**vars(config)), say)
+    say(f"done in {(time.perf_counter() - started) / 60:.1f} minutes; report: {report}")
 
 
 def names(given: tuple[str, ...]) -> tuple[str, ...]:
