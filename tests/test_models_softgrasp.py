@@ -14,13 +14,13 @@ from palpate.models.softgrasp import (
     MODALITIES,
     STEP,
     STRATEGIES,
-    CoordinateResNet,
     ImitationObjective,
     PolicyNetConfig,
     SoftgraspNet,
     time_code,
 )
 from palpate.models.softgrasp_baselines import ActNet, ActObjective, build_policy, objective_of
+from palpate.models.softgrasp_encoders import CoordinateResNet
 
 SMALL = PolicyNetConfig(feature_dim=10, frame_dim=16, heads=4, hidden=32, chunk=5, style_dim=4)
 
@@ -31,7 +31,7 @@ def small(strategy, **changes):
 
 def inputs_of(config, n=4, seed=0):
     rng = np.random.default_rng(seed)
-    sizes = {"image": config.feature_dim, "angle": 6, "torque": 6}
+    sizes = {"image": config.feature_dim, "angle": 6, "torque": 6, "touch": config.touch_dim}
     return {m: torch.from_numpy(rng.random((n, config.stack, sizes[m])).astype(np.float32)) for m in config.modalities}
 
 
@@ -126,6 +126,38 @@ def test_attention_goes_to_what_is_there_and_sums_to_one():
     np.testing.assert_allclose(alone.detach(), [[0.0, 0.0, 1.0]] * 4)
 
 
+def with_touch(config):
+    return replace(config, modalities=(*config.modalities, "touch"), touch_dim=7)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_touch_is_one_token_more_of_any_strategy_and_may_be_absent(strategy):
+    config = with_touch(small(strategy))
+    net, inputs = net_of(config), inputs_of(config)
+    out, other = net(inputs), net(inputs | {"touch": 1.0 - inputs["touch"]})
+    assert np.abs((out["angles"] - other["angles"]).detach()).max() > 1e-6
+    nobody = torch.zeros(4, dtype=torch.bool)
+    same(net(inputs, {"touch": nobody}), net({m: v for m, v in inputs.items() if m != "touch"}))
+    names = net_of(small(strategy)).state_dict().keys()
+    assert {name for name in net.state_dict() if "branches.touch" not in name} == set(names)
+
+
+def test_attention_has_four_scores_with_touch_and_three_without():
+    config = with_touch(SMALL)
+    scores = net_of(config)(inputs_of(config))["attention"].detach()
+    assert scores.shape == (4, 4) and (scores > 0.0).all() and config.scored == (*MODALITIES, "touch")
+    np.testing.assert_allclose(scores.sum(1), 1.0, atol=1e-6)
+    pair = replace(config, modalities=("touch", "angle"))  # scores keep their order whatever the net's
+    two = net_of(pair)(inputs_of(pair))["attention"].detach()
+    assert (two[:, [0, 2]] == 0.0).all() and (two[:, [1, 3]] > 0.0).all()
+    assert net_of(SMALL)(inputs_of(SMALL))["attention"].shape == (4, 3)
+
+
+def test_a_net_saved_before_there_was_touch_is_read_as_it_was():
+    old = {name: value for name, value in SMALL.to_dict().items() if name != "touch_dim"}
+    assert PolicyNetConfig.from_dict(old) == SMALL
+
+
 def test_outputs_are_changes_of_what_is_seen_last():
     net, inputs = net_of(SMALL), inputs_of(SMALL)
     with torch.no_grad():
@@ -157,6 +189,8 @@ def test_settings_that_no_net_has_are_refused():
         PolicyNetConfig(strategy="act", modalities=("image", "torque"))
     with pytest.raises(PalpateError, match="one modality or more"):
         PolicyNetConfig(modalities=())
+    with pytest.raises(PalpateError, match="touch_dim"):
+        PolicyNetConfig(modalities=("angle", "touch"))
     with pytest.raises(PalpateError, match="heads"):
         PolicyNetConfig(frame_dim=10, heads=4)
     with pytest.raises(PalpateError, match="loss factor"):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,17 @@ from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameEr
 from palpate.core.records import Stream
 from palpate.data.reader import open_dataset
 from palpate.data.writer import EpisodeWriter
+from palpate.learning.checkpoint import load_run
 from palpate.perception.hardness_scale import young_of_shore_00
-from palpate.recipes.hardness import HardnessConfig, evaluate_hardness, train_hardness
+from palpate.recipes.hardness import (
+    HardnessConfig,
+    evaluate_hardness,
+    load_estimators,
+    train_hardness,
+)
 from palpate.recipes.hardness_sim import PressesConfig, collect_presses, draw_motion
+from palpate.recipes.hardness_touch import COMPONENTS, Components
+from touch_fakes import encoder_run
 
 SAMPLES, TESTS = 24, 7
 
@@ -133,6 +142,33 @@ def test_wrong_uses_are_refused_with_a_way_out(run, pressed, tmp_path):
     other = rewritten(pressed / "test", tmp_path / "mini", lambda e: e, config={"sensor": "gelsight-mini"})
     with pytest.raises(RunError, match="gelsight-mini"):
         evaluate_hardness(run, other)
+
+
+@pytest.mark.slow
+def test_a_touch_encoder_joins_the_pictures_and_stays_with_the_run(run, pressed, tmp_path):
+    encoder = encoder_run(tmp_path / "touch", sensors=("gelsight",))
+    table = train_hardness(HardnessConfig(data=pressed / "train", out=tmp_path / "run", touch_encoder=encoder))
+    assert "gelsight has its own tokens" in table["touch_encoder"]
+    shutil.rmtree(encoder)
+    with_touch, without = (load_estimators(load_run(folder)) for folder in (tmp_path / "run", run))
+    assert set(with_touch) == set(without)
+    for name, model in with_touch.items():
+        assert model.points.shape == (len(without[name].points), without[name].points.shape[1] + COMPONENTS)
+        np.testing.assert_allclose(model.points[:, -COMPONENTS:].std(axis=0), 1.0, atol=1e-4)  # none is a constant
+    judged = evaluate_hardness(tmp_path / "run", pressed / "test")
+    assert judged["n"] == TESTS - len(judged["unusable"]) and judged["spearman"] > 0.8
+
+
+def test_components_are_the_directions_of_largest_spread():
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(40, 8)) * 2.0 ** -np.arange(8) + 3.0).astype(np.float32)
+    own = Components.fit(features)
+    np.testing.assert_allclose(np.abs(own.axes[:, :2]), np.eye(2), atol=0.35)
+    np.testing.assert_allclose(own.axes @ own.axes.T, np.eye(COMPONENTS), atol=1e-5)
+    np.testing.assert_allclose(own(features).mean(axis=0), 0.0, atol=1e-5)
+    spread = own(features).var(axis=0)
+    assert spread[0] > spread[1] > features.var(axis=0)[2:].max()
+    assert Components.fit(features[:2]).axes.shape == (1, 8)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The experiments on real presses, on made-up ones whose order is known, and a small part of the real squeezes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from palpate.data.external.video import pad_stream, series_stream
 from palpate.data.external.wedge import FORCE, WIDTH, import_wedge
 from palpate.data.reader import open_dataset
 from palpate.data.writer import EpisodeWriter
+from palpate.learning.checkpoint import load_run
 from palpate.perception.press_features import NAMES
 from palpate.recipes import hardness_real
-from palpate.recipes.hardness_real import rank_interval, rank_row, read_presses
+from palpate.recipes.hardness import evaluate_hardness
+from palpate.recipes.hardness_rank import load_ranks
+from palpate.recipes.hardness_real import choices, choose, rank_interval, rank_row, read_presses
 from palpate.recipes.hardness_real_wedge import INDICES, onset_rows, read_squeezes, softness_rows
 from press_fakes import clock, press, write_video
+from touch_fakes import SHAPE, encoder_run
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "gelsight_wedge_compliance"
 
@@ -132,6 +137,40 @@ def test_real_squeezes_of_one_day(tmp_path):
     assert found["rose_eraser/2"].stiffness.low > 0
     free = onset_rows(list(found.values()))
     assert free[1].worst <= 3
+
+
+def test_an_encoders_features_are_taken_where_they_tell_more_and_left_out_where_they_tell_nothing():
+    rng = np.random.default_rng(5)
+    objects = np.repeat([f"o{k:02d}" for k in range(30)], 2)
+    truth = np.repeat(np.arange(30) % 3, 2).astype(float)
+    tells, noise = truth[:, None] + rng.normal(0, 0.2, (60, 6)), rng.normal(size=(60, 6))
+    assert choose(np.hstack([noise, tells]), truth, objects, 0, 6).columns[6:].all()
+    assert choose(np.hstack([tells, noise]), truth, objects, 0, 6).columns[:6].all()
+    names = {option.name.partition(",")[0]: option.columns for option in choices(len(NAMES) + 6, 6)}
+    assert list(names) == ["all", "shape", "encoder", "all and encoder"]
+    assert not names["all"][-6:].any() and names["encoder"].sum() == 6 and names["all and encoder"].all()
+
+
+def test_ranks_are_told_with_a_touch_encoder_that_stays_with_the_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(hardness_real, "INNER_REPEATS", 1)
+    monkeypatch.setattr(hardness_real, "PENALTIES", (100.0,))
+    episodes = []
+    for number in range(9):
+        rank = float(number % 3)
+        frames = press(number, n=24, on=8, off=20, ramp=4, rows=45, cols=60, gain=25.0 + 25 * rank)
+        groups = {"object": f"o{number}", "take": f"o{number}/0"}
+        episodes.append((groups, [pad_stream(frames, clock(24), "gel")], {"hardness_rank": rank, "roughness_rank": None}))
+    data = stored(tmp_path / "d", episodes).root
+    encoder = encoder_run(tmp_path / "touch")
+    assert (
+        main(["train", "hardness", "--data", str(data), "--out", str(tmp_path / "run"), "--touch-encoder", str(encoder)]) == 0
+    )
+    assert "pad gets the universal tokens" in capsys.readouterr().out
+    shutil.rmtree(encoder)
+    model, columns = load_ranks(load_run(tmp_path / "run"))["hardness_rank"]
+    assert len(columns) == len(NAMES) + SHAPE.width and len(model.weights) == columns.sum()
+    judged = evaluate_hardness(tmp_path / "run", data)
+    assert judged["n"] == 9 and judged["spearman"] > 0.7
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from palpate.evaluation.report_gentle import write_report
 from palpate.perception.localise import locate_object
 from palpate.recipes.gentle_report import gather
 from palpate.recipes.grasping import GraspConfig, grasp
-from palpate.recipes.outcome import OutcomeConfig, OutcomePredictor, inputs_of, train_outcome
+from palpate.recipes.outcome import OutcomeConfig, inputs_of, train_outcome
 from palpate.recipes.outcome_data import EpisodeViews, gentle_rows
+from palpate.recipes.outcome_run import OutcomePredictor
 from palpate.worlds.gentle import GentleWorld
 
 pytestmark = pytest.mark.slow

@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 from palpate.core.errors import DataError, PalpateError, RecordError, RunError
-from palpate.core.recording import series
-from palpate.core.records import CameraFrame, Episode, Event, Observation, Stream, StreamSpec
 from palpate.data.external.softgrasp import import_softgrasp
 from palpate.data.reader import open_dataset
-from palpate.data.writer import EpisodeWriter
 from palpate.learning.loop import TrainConfig, run_net
 from palpate.recipes.softgrasp import SoftgraspTraining, one_step_lines, train_softgrasp
 from palpate.recipes.softgrasp_data import (
     PICTURE,
-    RATE_HZ,
     PictureSettings,
     Scaling,
     Windows,
@@ -24,60 +20,11 @@ from palpate.recipes.softgrasp_data import (
     with_pictures,
 )
 from palpate.recipes.softgrasp_policy import ControlSettings, SoftgraspController, load_softgrasp
-from palpate.robots.glove_mapping import JOINTS
+from softgrasp_fakes import LIFT, STEPS, demonstration, observations, write
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "softgrasp_apple21"
-STEPS, LIFT = 60, 45
 TINY = PictureSettings(size=32)
 FAST = TrainConfig(epochs=8, batch_size=64, learning_rate=2e-3, lr_decay=0.9, precision="fp32", device="cpu", threads=1)
-
-
-def demonstration(index, *, absent=(), held=1.0, torque_every=1, pictures=STEPS, lift=True):
-    """A hand that closes until it touches a thing of its own size, presses as much as it is told beyond that, and lifts."""
-    rng = np.random.default_rng(index)
-    size = 0.3 + 0.1 * (index % 3) + 0.02 * rng.normal()
-    times = np.arange(STEPS) / RATE_HZ
-    told = np.maximum(1.0 - 0.03 * np.arange(STEPS), size - 0.05)[:, None] * np.linspace(0.9, 1.0, 6)
-    command = np.vstack([told[1:], told[-1:]])  # at each time what brought the hand there
-    at = np.maximum(told, size * np.linspace(0.9, 1.0, 6))
-    torque = 2.0 * (at - told) + 0.001 * rng.normal(size=(STEPS, 6))
-    picture = np.full((STEPS, 24, 32, 3), 40, np.uint8)
-    picture[:, :, : int(32 * size)] = 200
-    streams = {
-        "hand.joint_position": series("hand.joint_position", at, "share", JOINTS, times, RATE_HZ),
-        "hand.joint_torque": series("hand.joint_torque", torque[::torque_every], "N m", JOINTS, times[::torque_every], RATE_HZ),
-        "hand.command": series("hand.command", command[:-1], "share", JOINTS, times[1:], RATE_HZ),
-        "camera.rgb": Stream(
-            spec=StreamSpec(name="camera.rgb", kind="rgb", shape=(24, 32, 3), dtype="uint8", rate_hz=RATE_HZ),
-            times=times[:pictures],
-            values=picture[:pictures],
-        ),
-    }
-    return Episode(
-        index=index,
-        seed=0,
-        task="softgrasp",
-        groups={"object": f"thing-{index % 3}"},
-        streams={name: stream for name, stream in streams.items() if name not in absent},
-        events=(Event(name="lift", time=LIFT / RATE_HZ),) if lift else (),
-        labels={"held": held},
-    )
-
-
-def write(root, episodes):
-    with EpisodeWriter.create(root, task="softgrasp") as writer:
-        for episode in episodes:
-            writer.write(episode)
-    return root
-
-
-def observations(episode):
-    at, torque, rgb = (episode.streams[name].values for name in ("hand.joint_position", "hand.joint_torque", "camera.rgb"))
-    for k, time in enumerate(episode.streams["hand.joint_position"].times):
-        frame = CameraFrame(rgb=rgb[k], time=float(time))
-        yield Observation(
-            time=float(time), camera=frame, joint_position=at[k].astype(float), joint_torque=torque[k].astype(float)
-        )
 
 
 @pytest.fixture(scope="module")

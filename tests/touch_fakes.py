@@ -1,10 +1,15 @@
 """Made-up touches by several sensors: the same bump under other lights, with labels that its size and sharpness give."""
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from data_fakes import stream
 from palpate.core.records import Episode
 from palpate.data.writer import EpisodeWriter
+from palpate.learning.checkpoint import Run, save_run
+from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from press_fakes import press
 
 COLOURS = {"digit": (1.0, 0.2, 0.2), "gelsight": (0.2, 1.0, 0.3), "duragel": (0.2, 0.3, 1.0)}
@@ -47,3 +52,19 @@ def write_touches(root, *, touches=24, objects=12, sensors=tuple(COLOURS)):
         for index in range(touches):
             out.write(touch_episode(index, objects, sensors))
     return root
+
+
+SHAPE = TouchEncoderConfig(
+    size=16, patch=8, width=16, depth=1, heads=2, embed=8, sensors=("digit", "gelsight"), sensor_tokens=2
+)
+
+
+def encoder_run(folder, seed=0, extra=None, **shape):
+    """Write a run as `palpate train touch` does, of random weights."""
+    config = replace(SHAPE, **shape)
+    torch.manual_seed(seed)
+    weights = {f"encoder.{name}": tensor for name, tensor in TouchEncoder(config).state_dict().items()}
+    weights["decoder.bias"] = torch.zeros(3)
+    about = {"recipe": "anytouch", "stage": 1, "data": [], "held_out_share": 0.2} if extra is None else extra
+    save_run(folder, Run(net={"encoder": config.to_dict()}, train={}, metrics={}, weights=weights, extra=about))
+    return folder

@@ -75,6 +75,8 @@ class CollectTouch:
     """Take a picture of the touched place."""
     unit: int = 0
     """Which unit of each kind of sensor."""
+    units: int = 1
+    """Units of each kind, from --unit on; each touch is made by one of them."""
     optics: tuple[str, ...] = ()
     """SENSOR=FILE for sensors that were calibrated."""
 
@@ -229,6 +231,8 @@ class TrainOutcome:
     """Train the backbone end to end instead of using frozen, cached features (for a GPU)."""
     weights: Path | None = None
     """Weights of the backbone (safetensors), where no pip package ships them."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose frozen encoder sees the touch pictures; the camera's stay with the backbone."""
     threads: int = 2
     """CPU threads."""
     resume: bool = False
@@ -249,6 +253,8 @@ class TrainHardness:
     """Sensor of the pictures, where the data set does not say."""
     optics: Path | None = None
     """Its calibrated optics, if not its own."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose frozen encoder's features join those of the pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)

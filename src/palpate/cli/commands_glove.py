@@ -21,6 +21,8 @@ class CollectSoftgrasp:
     """Seed of the demonstrations. The same seed gives the same data with any number of workers."""
     torque: bool = True
     """Whether the glove gives the hand's torque back; --no-torque shows what happens without."""
+    touch: bool = False
+    """Let the hand wear optical touch sensors, on thumb and middle finger."""
     workers: int = 2
     """Worker processes."""
     resume: bool = False
@@ -106,7 +108,9 @@ class TrainSoftgrasp:
     out: Path
     """Folder of the run."""
     modalities: str = ""
-    """Comma-separated among image, angle, torque; empty: those that the paper gives the strategy."""
+    """Comma-separated among image, angle, torque, touch; empty: those that the paper gives the strategy, and touch with an encoder."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose frozen encoder sees the touch pictures."""
     loss_factor: float = 0.1
     """Share of the torque loss (Eq. 7)."""
     baseline: Literal["", "direct", "act", "timesformer"] = ""

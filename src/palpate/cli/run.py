@@ -10,7 +10,7 @@ import numpy as np
 
 from palpate.cli import commands
 from palpate.cli.tell import say, write_json
-from palpate.core.errors import PalpateError
+from palpate.core.errors import DataError, PalpateError
 from palpate.core.randomness import generator
 from palpate.data.reader import open_dataset
 from palpate.evaluation import loop
@@ -30,6 +30,8 @@ def _as_json(interval: Interval) -> dict[str, Any]:
 def train(config: commands.TrainOutcome) -> None:
     """Run `palpate train outcome`."""
     if open_dataset(config.data).head.task == "bts3":
+        if config.touch_encoder is not None:
+            raise DataError(f"{config.data} holds touch as numbers, and --touch-encoder sees pictures; leave it out")
         from palpate.recipes.taxel_outcome import TaxelConfig, report_text, train_taxels
 
         run = TaxelConfig(data=config.data, out=config.out, folds=config.folds, group=config.group, seed=config.seed)
@@ -40,7 +42,10 @@ def train(config: commands.TrainOutcome) -> None:
     from palpate.recipes.outcome_data import FeatureSettings
 
     modalities = tuple(m.strip() for m in config.modalities.split(",") if m.strip()) or MODALITIES
-    features = FeatureSettings(backbone=config.backbone, weights=config.weights, size=config.image_size, crops=config.crops)
+    if config.touch_encoder is not None and "touch" not in modalities:
+        raise PalpateError(f"--touch-encoder with --modalities {config.modalities}: add touch, or leave the encoder out")
+    same = {name: getattr(config, name) for name in ("backbone", "weights", "crops", "touch_encoder")}
+    features = FeatureSettings(**same, size=config.image_size)
     defaults = OutcomeConfig(data=config.data, out=config.out).train
     schedule = TrainConfig(**{**vars(defaults), "epochs": config.epochs, "threads": config.threads, "seed": config.seed})
     folder = train_outcome(
@@ -118,7 +123,7 @@ def evaluate(config: commands.Evaluate) -> None:
         return
     if config.calibrate is not None:
         raise PalpateError("--calibrate re-centres touch that is numbers (taxels); this run is on images, leave it out")
-    from palpate.recipes.outcome import evaluate_outcome
+    from palpate.recipes.outcome_run import evaluate_outcome
 
     table = evaluate_outcome(config.run, config.data)
     if table.labels.shape[1] == 1:

@@ -41,7 +41,7 @@ def collect_softgrasp(config: commands.CollectSoftgrasp) -> None:
     from palpate.recipes.softgrasp_collection import DemonstrationConfig, collect_demonstrations
 
     started = time.perf_counter()
-    same = {name: getattr(config, name) for name in ("out", "demos", "seed", "workers", "resume")}
+    same = {name: getattr(config, name) for name in ("out", "demos", "seed", "touch", "workers", "resume")}
     folder = collect_demonstrations(DemonstrationConfig(objects=numbers(config.objects), feels=config.torque, **same))
     say(data_summary(folder))
     say(f"collected in {time.perf_counter() - started:.0f} s into {folder}")
@@ -89,6 +89,7 @@ def train_softgrasp(config: commands.TrainSoftgrasp) -> None:
     settings = replace(
         defaults,
         modalities=words(config.modalities),
+        touch_encoder=config.touch_encoder,
         objective=replace(defaults.objective, loss_factor=config.loss_factor),
         train=replace(defaults.train, epochs=config.epochs, seed=config.seed),
         resume=config.resume,

@@ -100,12 +100,18 @@ def fingerprint(backbone: nn.Module, images: Images, config: FeatureConfig, key:
     digest = hashlib.sha256()
     settings = {name: value for name, value in asdict(config).items() if name != "batch"}
     digest.update(json.dumps([type(backbone).__name__, getattr(backbone, "name", ""), settings, len(images), key]).encode())
-    for name, tensor in sorted({**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}.items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    for part in weight_bytes(backbone):
+        digest.update(part)
     for index in range(len(images)) if key is None else ():
         image = _image(images, index)
         digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:24]
+
+
+def weight_bytes(net: nn.Module) -> Iterator[bytes]:
+    """Yield what tells one net's weights from another's, for a hash."""
+    for name, tensor in sorted({**dict(net.named_parameters()), **dict(net.named_buffers())}.items()):
+        yield name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _chunk(backbone: nn.Module, images: Images, config: FeatureConfig, indices: range, folder: Path | None) -> np.ndarray:

@@ -44,6 +44,8 @@ class OutcomeNetConfig:
     """Names of the logits."""
     feature_dim: int = 1280
     """Size of an image's feature vector; with an `encoder` it is set by the backbone."""
+    touch_dim: int = 0
+    """Likewise of a touch picture's, where another network made it; 0: as `feature_dim`."""
     taxel_dim: int = 0
     """Numbers of one finger's taxels, flattened; needed for `taxels.FINGER` inputs."""
     joint_dim: int = 16
@@ -93,7 +95,9 @@ class OutcomeNetConfig:
             return {"motion": 4, "joints": self.joint_dim, "action": self.action_dim}[name]
         if name == PLACE:
             return self.place_dim
-        return self.taxel_dim if name in self.taxel_inputs else self.feature_dim
+        if name in self.taxel_inputs:
+            return self.taxel_dim
+        return (self.touch_dim if name.startswith("touch.") else 0) or self.feature_dim
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""

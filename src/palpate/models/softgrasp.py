@@ -1,4 +1,4 @@
-"""The SoftGrasp policy: what the hand's joint angles and torques should be next, from pictures, angles and torques.
+"""The SoftGrasp policy: what the hand's joint angles and torques should be next, from pictures, angles, torques and, if it has it, touch.
 
 Y. Li et al., "SoftGrasp: Adaptive grasping for dexterous hand based on multimodal imitation learning", Biomimetic Intelligence and
 Robotics 5 (2025), Sections 3.2 and 3.3. Each value of a joint, with a one-hot of which joint it is, goes through two layers; three frames
@@ -10,6 +10,8 @@ after another, a residual around the attention, no layer norm. Their time code i
 Where a net sees angles, its next angles are the last ones and a change; torques likewise. The paper's heads give the values themselves.
 With those, 34 demonstrations taught a net angles to 0.01 of the range, as much as a finger's whole squeeze, and it held 2 of 12 objects;
 with changes 0.002, and 12 of 12 (angles and torques seen, one trial each).
+
+Touch is ours: what a frozen touch encoder makes of the pictures of touch sensors on the fingers, one token more like those of the paper.
 
 The lift is ours, since the paper does not say how its policy asks for it: a head that tells whether a person would lift now. It reads the
 fused features without shaping them, so the paper's loss stays as it is.
@@ -29,11 +31,13 @@ from torch import nn
 from torch.nn import functional
 
 from palpate.core.errors import PalpateError, RunError, UnknownNameError
-from palpate.models.backbones import IMAGENET, build_backbone
-from palpate.models.layers import Dropout, Standardise
+from palpate.models.softgrasp_encoders import CoordinateResNet, FeatureEncoder, ValueEncoder
 
 Strategy = Literal["softgrasp", "direct", "act", "timesformer"]
 MODALITIES = ("image", "angle", "torque")
+"""Those of the paper."""
+TOUCH = "touch"
+"""One more, of any strategy."""
 STRATEGIES: dict[Strategy, tuple[str, ...]] = {
     "softgrasp": MODALITIES,
     "direct": MODALITIES,
@@ -45,8 +49,6 @@ MARGIN = 0.1
 """Outputs can leave the range of the training data by so much of it and no further."""
 STEP = 0.1
 """Unit of the changes that a net puts out, share of the range: it starts near no change."""
-BRIGHTNESS, CONTRAST = 0.2, 0.02
-"""Changes of the colours of a picture that is trained on, of its size (authors' code)."""
 
 Inputs = Mapping[str, torch.Tensor]
 
@@ -57,11 +59,13 @@ class PolicyNetConfig:
 
     strategy: Strategy = "softgrasp"
     modalities: tuple[str, ...] = MODALITIES
-    """Any of `MODALITIES`."""
+    """Any of `MODALITIES`, and `TOUCH`."""
     end_to_end: bool = False
     """Pictures come as pixels and train a ResNet-18 of their own; else they come as the features of a frozen backbone."""
     feature_dim: int = 1280
     """Numbers of a picture's features; ResNet-18 gives 512."""
+    touch_dim: int = 0
+    """Numbers of the features of touch, those of all fingers; 0 without touch."""
     joints: int = 6
     """J."""
     stack: int = 3
@@ -73,7 +77,7 @@ class PolicyNetConfig:
     hidden: int = 256
     """Units of the layers after the fusion. The authors' code has 1024."""
     image_dropout: float = 0.5
-    """Of a picture's features: a few demonstrations are too few pictures for so many numbers."""
+    """Of a picture's features, and of touch: a few demonstrations are too few pictures for so many numbers."""
     layers: int = 2
     """Transformer layers of ACT (encoder and decoder each) and TimeSformer."""
     chunk: int = 20
@@ -88,10 +92,16 @@ class PolicyNetConfig:
         if self.strategy not in STRATEGIES:
             raise UnknownNameError("strategy", self.strategy, STRATEGIES)
         for name in self.modalities:
-            if name not in STRATEGIES[self.strategy]:
-                raise UnknownNameError(f"modality of {self.strategy}", name, STRATEGIES[self.strategy])
+            if name not in (*STRATEGIES[self.strategy], TOUCH):
+                raise UnknownNameError(f"modality of {self.strategy}", name, (*STRATEGIES[self.strategy], TOUCH))
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
-            raise PalpateError(f"a policy needs one modality or more, each once, of {MODALITIES}; got {self.modalities}")
+            raise PalpateError(
+                f"a policy needs one modality or more, each once, of {(*MODALITIES, TOUCH)}; got {self.modalities}"
+            )
+        if (TOUCH in self.modalities) != (self.touch_dim > 0):
+            raise PalpateError(
+                f"touch among the modalities goes with touch_dim above 0; got {self.modalities} and {self.touch_dim}"
+            )
         if self.width % self.heads or self.frame_dim % 2:
             raise PalpateError(
                 f"frame_dim {self.frame_dim} must be even, a token's {self.width} a multiple of {self.heads} heads"
@@ -101,6 +111,11 @@ class PolicyNetConfig:
     def width(self) -> int:
         """Numbers of a token."""
         return self.stack * self.frame_dim
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """What attention scores are given of, in their order: the paper's three, and touch where the net has it."""
+        return (*MODALITIES, TOUCH) if TOUCH in self.modalities else MODALITIES
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
@@ -123,88 +138,6 @@ def time_code(steps: int, dim: int) -> torch.Tensor:
     return torch.stack([torch.sin(angles), torch.cos(angles)], dim=2).flatten(1)
 
 
-class CoordinateResNet(nn.Module):
-    """ResNet-18 with two channels that tell the place in the picture: (B, H, W, 3) uint8 to (B, 512)."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self) -> None:
-        """Start from random numbers; `body` has timm's key names, except for the new first layer of stride 1."""
-        super().__init__()
-        body = build_backbone("resnet18", pretrained=False).body
-        body.conv1 = nn.Conv2d(5, 64, 7, padding=3, bias=False)
-        self.body = body
-        self.register_buffer("mean", torch.tensor(IMAGENET[0]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET[1]).view(3, 1, 1), persistent=False)
-
-    def start(self, weights: Path) -> None:
-        """Take the weights of a ResNet-18 from a file; the coordinates start without any, and the first layer has a finer stride."""
-        known = build_backbone("resnet18", weights=weights).body.state_dict()
-        known["conv1.weight"] = functional.pad(known["conv1.weight"], (0, 0, 0, 0, 0, 2))
-        self.body.load_state_dict(known)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (B, 512); in training with the colours changed a little."""
-        pixels = images.permute(0, 3, 1, 2).float() / 255.0
-        if self.training:
-            brightness, contrast = (
-                torch.empty(len(pixels), 1, 1, 1, device=pixels.device).uniform_(1 - size, 1 + size)
-                for size in (BRIGHTNESS, CONTRAST)
-            )
-            middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
-            pixels = (brightness * (middle + contrast * (pixels - middle))).clamp(0.0, 1.0)
-        n, _, rows, columns = pixels.shape
-        y, x = (torch.linspace(-1.0, 1.0, size, device=pixels.device) for size in (rows, columns))
-        place = torch.stack([y[:, None].expand(rows, columns), x[None, :].expand(rows, columns)])
-        stacked = torch.cat([(pixels - self.mean) / self.std, place.expand(n, -1, -1, -1)], dim=1)
-        return self.body(stacked.contiguous(memory_format=torch.channels_last)).float()
-
-
-class ValueEncoder(nn.Module):
-    """Joint values (B, T, J), each with the one-hot of its joint, through two layers and summed: (B, T, D)."""
-
-    one_hot: torch.Tensor
-
-    def __init__(self, joints: int, dim: int) -> None:
-        """Standardise all joints alike: a joint that hardly moves is not blown up."""
-        super().__init__()
-        self.standardise = Standardise(1)
-        self.mlp = nn.Sequential(nn.Linear(1 + joints, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.register_buffer("one_hot", torch.eye(joints), persistent=False)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return (B, T, D)."""
-        each = self.standardise(values[..., None])
-        return self.mlp(torch.cat([each, self.one_hot.expand(*each.shape[:-1], -1)], dim=-1)).sum(dim=-2)
-
-
-class ImageEncoder(nn.Module):
-    """Pictures (B, T, H, W, 3) uint8, or the features that they have (B, T, F): (B, T, D)."""
-
-    def __init__(self, config: PolicyNetConfig, dim: int) -> None:
-        """Build a ResNet-18 if pictures train one."""
-        super().__init__()
-        self.network = CoordinateResNet() if config.end_to_end else None
-        self.standardise = Standardise(config.feature_dim)
-        self.dropout = Dropout(config.image_dropout)
-        self.linear = nn.Linear(config.feature_dim, dim)
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return (B, T, D)."""
-        features = pictures if pictures.ndim == 3 else self.see(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
-        with torch.autocast(features.device.type, enabled=False):
-            return self.linear(self.dropout(self.standardise(features)))
-
-    def see(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the features (B, F) of pictures (B, H, W, 3): computed once per frame, they serve as long as the frame is seen."""
-        if self.network is None:
-            raise PalpateError(
-                f"this net takes a picture's features, got pixels {tuple(pictures.shape)}; extract features first"
-            )
-        return self.network(pictures)
-
-
 class FrameFeatures(nn.Module):
     """What every strategy starts from: features of each frame of each modality, with the code of the frame's time."""
 
@@ -214,17 +147,12 @@ class FrameFeatures(nn.Module):
         """Build one branch per modality, each giving `dim` features D."""
         super().__init__()
         self.modalities = config.modalities
-        self.branches = nn.ModuleDict(
-            {
-                name: ImageEncoder(config, dim) if name == "image" else ValueEncoder(config.joints, dim)
-                for name in self.modalities
-            }
-        )
+        self.branches = nn.ModuleDict({name: _branch(name, config, dim) for name in self.modalities})
         self.register_buffer("code", time_code(config.stack, dim), persistent=False)
 
     def forward(self, inputs: Inputs, presence: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features (B, T, M, D), zero where absent, and which modalities are there (B, M)."""
-        asked = [name for name in inputs if name in MODALITIES and name not in self.modalities]
+        asked = [name for name in inputs if name in (*MODALITIES, TOUCH) and name not in self.modalities]
         if asked:
             raise PalpateError(f"the policy was not trained on {', '.join(asked)}; it takes {', '.join(self.modalities)}")
         known = [name for name in self.modalities if name in inputs]
@@ -242,20 +170,31 @@ class FrameFeatures(nn.Module):
         for name, branch in self.branches.items():
             if isinstance(branch, ValueEncoder):
                 branch.standardise.fit(arrays[name].reshape(-1, 1))
-            elif isinstance(branch, ImageEncoder) and branch.network is None:
+            elif isinstance(branch, FeatureEncoder) and branch.network is None:
                 branch.standardise.fit(arrays[name])
 
     def start_pictures(self, weights: Path) -> None:
         """Let the picture network start from weights of ResNet-18, a safetensors file in timm's key names."""
         branch = dict(self.branches.items()).get("image")
-        if not isinstance(branch, ImageEncoder) or branch.network is None:
+        network = branch.network if isinstance(branch, FeatureEncoder) else None
+        if not isinstance(network, CoordinateResNet):
             raise PalpateError("this net trains no picture network, so it has no use for weights")
-        branch.network.start(weights)
+        network.start(weights)
 
     def _branch(self, name: str, values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         mask = there.view(-1, *[1] * (values.ndim - 1))  # a NaN in an absent row would spoil the gradients of the others
         features = self.branches[name](torch.where(mask, values, 0)) + self.code
         return torch.where(there[:, None, None], features, 0.0)
+
+
+def _branch(name: str, config: PolicyNetConfig, dim: int) -> nn.Module:
+    """Return what takes in one modality."""
+    if name == "image":
+        network = CoordinateResNet() if config.end_to_end else None
+        return FeatureEncoder(config.feature_dim, config.image_dropout, dim, network)
+    if name == TOUCH:
+        return FeatureEncoder(config.touch_dim, config.image_dropout, dim)
+    return ValueEncoder(config.joints, dim)
 
 
 class NextStep(nn.Module):
@@ -303,9 +242,9 @@ def bounded(values: torch.Tensor) -> torch.Tensor:
 class SoftgraspNet(nn.Module):
     """SoftGrasp (Fig. 4): one token a modality, mixed by multi-head self-attention (Eq. 2-4).
 
-    Inputs, any subset of the modalities of the configuration: `image` (B, T, F) or (B, T, H, W, 3), `angle` and `torque` (B, T, J);
-    `presence` by name (B,). Outputs: `angles`, `torques` (B, J), `lift` (B,) logit, `attention` (B, 3) in the order of `MODALITIES`: the
-    scores of Eq. 8-10, which sum to 1; 0 for what is absent.
+    Inputs, any subset of the modalities of the configuration: `image` (B, T, F) or (B, T, H, W, 3), `angle` and `torque` (B, T, J),
+    `touch` (B, T, F); `presence` by name (B,). Outputs: `angles`, `torques` (B, J), `lift` (B,) logit, `attention` (B, M) in the order of
+    `PolicyNetConfig.scored`: the scores of Eq. 8-10, with touch their like over four tokens, which sum to 1; 0 for what is absent.
     """
 
     def __init__(self, config: PolicyNetConfig) -> None:
@@ -327,10 +266,11 @@ class SoftgraspNet(nn.Module):
             return {**self.next(fused.flatten(1), inputs, presence), "attention": self._scores(weights.detach(), there)}
 
     def _scores(self, weights: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Return (B, 3): columns of the attention matrix summed over the tokens that are there, then normalised (Eq. 8-10)."""
+        """Return (B, M): columns of the attention matrix summed over the tokens that are there, then normalised (Eq. 8-10)."""
         sums = torch.where(there[:, :, None], weights, 0.0).sum(dim=1)
-        out = weights.new_zeros(len(weights), len(MODALITIES))
-        out[:, [MODALITIES.index(name) for name in self.config.modalities]] = sums
+        scored = self.config.scored
+        out = weights.new_zeros(len(weights), len(scored))
+        out[:, [scored.index(name) for name in self.config.modalities]] = sums
         return out / out.sum(dim=1, keepdim=True)
 
 

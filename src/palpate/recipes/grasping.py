@@ -15,7 +15,7 @@ from palpate.planning.regrasp import RandomPolicy, RegraspPolicy
 from palpate.planning.search import ExhaustiveSearch, SamplingSearch
 from palpate.recipes.collection import CollectConfig, run_trials
 from palpate.recipes.gentle_task import GentleTask
-from palpate.recipes.outcome import OutcomePredictor
+from palpate.recipes.outcome_run import OutcomePredictor
 from palpate.worlds.gentle import GentleConfig, GentleWorld
 from palpate.worlds.hand import INITIAL_POSE
 

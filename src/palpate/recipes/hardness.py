@@ -8,7 +8,7 @@ radius and approach, stiffness and radius are confounded (see `sensors.touch.sof
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,16 @@ from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.learning.checkpoint import Run, load_run, save_run
 from palpate.learning.hardness import CONFIDENCE, Estimate, IntervalRegressor
 from palpate.perception.hardness_scale import young_of_shore_00
-from palpate.perception.press_geometry import EXTRAS, FEATURES, describe_press, measure_press
+from palpate.perception.press_geometry import EXTRAS, describe_press, measure_press
 from palpate.recipes.hardness_rank import evaluate_ranks, train_ranks
+from palpate.recipes.hardness_touch import Components, PressTouch
+from palpate.recipes.touch_backbone import FOLDER, TouchBackbone, sensor_of
 from palpate.recipes.touch_press import find_sensor, optics_for, resized
 from palpate.sensors.touch.optics import Optics
 
 TOUCH, FORCE, APPROACH, RADIUS = "touch.pad", "press.force", "press.approach", "radius"
+_COMPONENTS = "touch"
+"""Weights of a run that belong to no estimator."""
 CLOSE = 5.0
 """An estimate within so many points of Shore 00 counts as right for `accuracy`: about what two durometers differ by."""
 
@@ -46,6 +50,8 @@ class HardnessConfig:
     """Name or file of the sensor that made the pictures; None: as the data set says."""
     optics: Path | None = None
     """Calibrated optics of that sensor, if not its own."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose features join those of the pictures; see `recipes/hardness_touch.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,8 @@ class Presses:
     """By source, as `describe_press`."""
     unusable: Mapping[int, str]
     """Trials that could not be measured, with the reason."""
+    touch: np.ndarray | None = None
+    """(N, D) of a touch encoder, if there is one."""
 
     def having(self, sources: Collection[str]) -> np.ndarray:
         """Return (N,) bool: presses that have all these sources."""
@@ -69,9 +77,17 @@ class Presses:
 
     def matrix(self, sources: Collection[str], rows: np.ndarray) -> np.ndarray:
         """Return features (n, D) of the chosen rows."""
-        width = sum(len(FEATURES[source]) for source in sources)
         chosen = [np.concatenate([self.features[row][source] for source in sources]) for row in rows]
-        return np.array(chosen).reshape(len(rows), width)
+        return np.array(chosen) if chosen else np.empty((0, 0))
+
+    def joined(self, components: Components) -> "Presses":
+        """Return the same with components of the touch encoder's features among those of the pictures."""
+        assert self.touch is not None
+        rows = [
+            {**row, "image": np.concatenate([row["image"], told])}
+            for row, told in zip(self.features, components(self.touch), strict=True)
+        ]
+        return replace(self, features=rows)
 
 
 def find_optics(reader: EpisodeReader, sensor: str | None = None, file: Path | None = None) -> tuple[str, Optics]:
@@ -98,15 +114,18 @@ def find_optics(reader: EpisodeReader, sensor: str | None = None, file: Path | N
 
 
 @threadpool_limits.wrap(limits=1)  # one small picture at a time: threads only wait for one another
-def read_presses(reader: EpisodeReader, optics: Optics) -> Presses:
-    """Measure every press of a data set; what cannot be measured is listed, not guessed."""
+def read_presses(reader: EpisodeReader, optics: Optics, touch: PressTouch | None = None) -> Presses:
+    """Measure every press of a data set, and look at it with a touch encoder if there is one; what cannot be measured is listed."""
     found: list[tuple[int, Mapping[str, np.ndarray]]] = []
+    felt: list[np.ndarray] = []
     unusable: dict[int, str] = {}
     wanted = [name for name in (TOUCH, FORCE, APPROACH) if name in reader.streams]
     for position in range(len(reader)):
         index = int(reader.indices[position])
         try:
-            found.append((position, describe_episode(reader.episode(position, streams=wanted), optics)))
+            episode = reader.episode(position, streams=wanted)
+            found.append((position, describe_episode(episode, optics)))
+            felt += [] if touch is None else [touch(episode.streams[TOUCH])]
         except RecordError as error:
             unusable[index] = str(error)
     rows = np.array([position for position, _ in found], int)
@@ -117,6 +136,7 @@ def read_presses(reader: EpisodeReader, optics: Optics) -> Presses:
         shore00=reader.column("label.shore00")[rows] if known else np.full(len(rows), np.nan),
         features=[features for _, features in found],
         unusable=unusable,
+        touch=np.array(felt) if felt else None,
     )
 
 
@@ -212,17 +232,24 @@ def score(said: Estimate, presses: Presses) -> dict[str, Any]:
     }
 
 
-def _train_shore(reader: EpisodeReader, config: HardnessConfig) -> dict[str, Any]:
+def _train_shore(reader: EpisodeReader, config: HardnessConfig, backbone: TouchBackbone | None) -> dict[str, Any]:
     """Fit on Shore 00 labels and write the run."""
     sensor, optics = find_optics(reader, config.sensor, config.optics)
-    presses = read_presses(reader, optics)
+    touch = None if backbone is None else PressTouch(backbone=backbone, sensor=sensor_of(reader, TOUCH, sensor))
+    presses = read_presses(reader, optics, touch)
+    weights: dict[str, torch.Tensor] = {}
+    if presses.touch is not None:
+        components = Components.fit(presses.touch[np.isfinite(presses.shore00)])
+        presses = presses.joined(components)
+        weights = {f"{_COMPONENTS}/{part}": torch.from_numpy(array) for part, array in vars(components).items()}
     models = fit_estimators(presses, config.seed)
-    weights = {
+    weights |= {
         f"{name}/{part}": torch.from_numpy(np.array(array, float))
         for name, model in models.items()
         for part, array in model.arrays().items()
     }
     table = {
+        **({} if touch is None else {"touch_encoder": touch.words()}),
         "label": "shore00",
         "presses": len(presses.index),
         "objects": len(np.unique(presses.object)),
@@ -235,6 +262,7 @@ def _train_shore(reader: EpisodeReader, config: HardnessConfig) -> dict[str, Any
         "label": "shore00",
         "sensor": sensor,
         "optics": None if config.optics is None else str(config.optics.resolve()),
+        "touch_encoder": None if touch is None else touch.about(),
         "data": str(config.data.resolve()),
     }
     save_run(
@@ -253,7 +281,9 @@ def load_estimators(run: Run) -> dict[str, IntervalRegressor]:
     }
 
 
-def _evaluate_shore(run: Run, reader: EpisodeReader, extras: Collection[str], optics: Path | None) -> dict[str, Any]:
+def _evaluate_shore(
+    run: Run, reader: EpisodeReader, extras: Collection[str], optics: Path | None, backbone: TouchBackbone | None
+) -> dict[str, Any]:
     """Judge every press of a data set."""
     own = run.extra["optics"]
     named = None if reader.head.config.get("sensor") else run.extra["sensor"]
@@ -262,7 +292,12 @@ def _evaluate_shore(run: Run, reader: EpisodeReader, extras: Collection[str], op
         raise RunError(
             f"this run was trained on presses of {run.extra['sensor']}, {reader.root} is of {sensor}: train one for it"
         )
-    presses = read_presses(reader, lit)
+    touch = None if backbone is None else PressTouch(backbone=backbone, sensor=run.extra["touch_encoder"]["sensor"])
+    presses = read_presses(reader, lit, touch)
+    if presses.touch is not None:
+        presses = presses.joined(
+            Components(**{part: run.weights[f"{_COMPONENTS}/{part}"].numpy() for part in ("mean", "axes")})
+        )
     said, used = judge(load_estimators(run), presses, extras)
     young = {key: young_of_shore_00(np.clip(value, 0, 99)) for key, value in vars(said).items()}
     rows = [
@@ -286,14 +321,15 @@ def _evaluate_shore(run: Run, reader: EpisodeReader, extras: Collection[str], op
 class Method:
     """How one kind of label is learned and scored."""
 
-    train: Callable[[EpisodeReader, HardnessConfig], dict[str, Any]]
-    """Writes the run, whose `extra` holds `recipe` hardness and `label`; returns its table."""
-    evaluate: Callable[[Run, EpisodeReader, Collection[str], Path | None], dict[str, Any]]
-    """Takes run, data, extras that may be used, optics of the data's sensor; returns figures and a row for each press."""
+    train: Callable[[EpisodeReader, HardnessConfig, TouchBackbone | None], dict[str, Any]]
+    """Writes the run, whose `extra` holds `recipe` hardness, `label` and `touch_encoder`; returns its table."""
+    evaluate: Callable[[Run, EpisodeReader, Collection[str], Path | None, TouchBackbone | None], dict[str, Any]]
+    """Takes run, data, extras that may be used, optics of the data's sensor, the run's touch encoder; returns figures and a row for
+    each press."""
 
 
-def _train_ranks(reader: EpisodeReader, config: HardnessConfig) -> dict[str, Any]:
-    return train_ranks(reader, config.out, config.seed)
+def _train_ranks(reader: EpisodeReader, config: HardnessConfig, backbone: TouchBackbone | None) -> dict[str, Any]:
+    return train_ranks(reader, config.out, config.seed, backbone)
 
 
 METHODS: dict[str, Method] = {
@@ -316,7 +352,10 @@ def train_hardness(config: HardnessConfig) -> dict[str, Any]:
     if label is None:
         there = [name for name in reader.names if name.startswith("label.")]
         raise DataError(f"{config.data} has none of the labels {', '.join(METHODS)}; it has {', '.join(there) or 'no labels'}")
-    return METHODS[label].train(reader, config)
+    backbone = None if config.touch_encoder is None else TouchBackbone.open(config.touch_encoder)
+    if backbone is not None:
+        backbone.keep(config.out)
+    return METHODS[label].train(reader, config, backbone)
 
 
 def evaluate_hardness(
@@ -339,4 +378,5 @@ def evaluate_hardness(
     run = load_run(folder)
     if run.extra.get("recipe") != "hardness" or run.extra.get("label") not in METHODS:
         raise RunError(f"{folder} is no run on hardness that this version knows; train one with `palpate train hardness`")
-    return METHODS[run.extra["label"]].evaluate(run, open_dataset(data), extras, optics)
+    backbone = TouchBackbone.open(folder / FOLDER) if run.extra.get("touch_encoder") else None
+    return METHODS[run.extra["label"]].evaluate(run, open_dataset(data), extras, optics, backbone)

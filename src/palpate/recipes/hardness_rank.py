@@ -12,19 +12,23 @@ import numpy as np
 import torch
 
 from palpate.core.errors import DataError
+from palpate.data.external.video import PAD
 from palpate.data.reader import EpisodeReader
 from palpate.learning.checkpoint import Run, save_run
 from palpate.learning.ordinal import OrdinalModel, fit_ordinal
 from palpate.recipes.hardness_real import LABELS, PressTable, RankRow, choose, rank_row, read_presses, spearman
+from palpate.recipes.hardness_touch import PressTouch
+from palpate.recipes.touch_backbone import TouchBackbone, sensor_of
 
 CONFIDENCE = 0.9
 """Of the interval of ranks."""
 _PARTS = ("classes", "mean", "scale", "weights", "cuts", "columns")
 
 
-def train_ranks(reader: EpisodeReader, out: Path, seed: int) -> dict[str, Any]:
+def train_ranks(reader: EpisodeReader, out: Path, seed: int, backbone: TouchBackbone | None = None) -> dict[str, Any]:
     """Cross-validate by object, fit on everything, write the run, and return its table."""
-    table = read_presses(reader)
+    touch = None if backbone is None else PressTouch(backbone=backbone, sensor=sensor_of(reader, PAD))
+    table = read_presses(reader, touch)
     weights: dict[str, torch.Tensor] = {}
     rows: dict[str, Any] = {}
     for label in LABELS:
@@ -32,16 +36,23 @@ def train_ranks(reader: EpisodeReader, out: Path, seed: int) -> dict[str, Any]:
         known = ~np.isnan(truth)
         if len(np.unique(truth[known])) < 2:
             continue
-        row = rank_row(label, "press", table.press, truth, table.objects, seeds=(seed,))
+        row = rank_row(label, "press", table.press, truth, table.objects, seeds=(seed,), encoder=table.encoder)
         rows[label] = _figures(row)
-        choice = choose(table.press[known], truth[known], table.objects[known], seed)
+        choice = choose(table.press[known], truth[known], table.objects[known], seed, table.encoder)
         model = fit_ordinal(table.press[known][:, choice.columns], truth[known], penalty=choice.penalty)
         parts = {**vars(model), "columns": choice.columns}
         weights |= {f"{label}/{part}": torch.from_numpy(np.array(parts[part], float)) for part in _PARTS}
     if not rows:
         raise DataError(f"{reader.root} has fewer than two different ranks of each of {', '.join(LABELS)}")
     found = {"label": "rank", "held_out": rows, "presses": len(table.objects), "left_out": list(table.left_out)}
-    extra = {"recipe": "hardness", "label": "hardness_rank", "data": str(reader.root.resolve())}
+    if touch is not None:
+        found["touch_encoder"] = touch.words()
+    extra = {
+        "recipe": "hardness",
+        "label": "hardness_rank",
+        "touch_encoder": None if touch is None else touch.about(),
+        "data": str(reader.root.resolve()),
+    }
     save_run(out, Run(net={"labels": list(rows)}, train={"seed": seed}, metrics=found, weights=weights, extra=extra))
     return found
 
@@ -68,10 +79,13 @@ def load_ranks(run: Run) -> dict[str, tuple[OrdinalModel, np.ndarray]]:
     return out
 
 
-def evaluate_ranks(run: Run, reader: EpisodeReader, extras: Collection[str], optics: Path | None) -> dict[str, Any]:
+def evaluate_ranks(
+    run: Run, reader: EpisodeReader, extras: Collection[str], optics: Path | None, backbone: TouchBackbone | None = None
+) -> dict[str, Any]:
     """Judge every press of a data set. Ranks need neither extras nor optics."""
     del extras, optics
-    table = read_presses(reader)
+    touch = None if backbone is None else PressTouch(backbone=backbone, sensor=sensor_of(reader, PAD))
+    table = read_presses(reader, touch)
     models = load_ranks(run)
     out: dict[str, Any] = {"label": "rank", "confidence": CONFIDENCE, "left_out": list(table.left_out)}
     rows: list[dict[str, Any]] = [{"object": str(name)} for name in table.objects]

@@ -23,6 +23,7 @@ from palpate.evaluation.intervals import Interval, cluster_mean
 from palpate.learning.ordinal import fit_ordinal
 from palpate.perception.press_features import NAMES, press_features
 from palpate.perception.press_video import PressReading, read_press
+from palpate.recipes.hardness_touch import PressTouch
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 GROUPS = {"all": ("",), "shape": ("edges", "broad", "change", "rise")}
@@ -40,7 +41,7 @@ class PressTable:
     """Features of all clips of a data set. Axis letters: N clip, D feature."""
 
     press: np.ndarray
-    """(N, D) of the frames with contact."""
+    """(N, D) of the frames with contact; of a touch encoder the last `encoder` columns."""
     still: np.ndarray
     """(N, D) the same figures of frames without contact, for the control; rows of nan where a clip has none."""
     setting: np.ndarray
@@ -55,6 +56,7 @@ class PressTable:
     """One line per clip that could not be used."""
     unlabelled: tuple[str, ...]
     """Objects without any label; they count nowhere."""
+    encoder: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ class ObjectScore:
     """Rank of largest mean probability."""
 
 
-def read_presses(data: EpisodeReader) -> PressTable:
-    """Read every clip of a data set with `touch.pad` and compute its features."""
+def read_presses(data: EpisodeReader, touch: PressTouch | None = None) -> PressTable:
+    """Read every clip of a data set with `touch.pad` and compute its features, with those of a touch encoder if there is one."""
     rows: list[tuple[np.ndarray, np.ndarray, str, str, list[float]]] = []
     problems, left_out = [], []
     for episode in data:
@@ -118,6 +120,7 @@ def read_presses(data: EpisodeReader) -> PressTable:
         press = press_features(video.values, reading)
         ranks = [np.nan if episode.labels.get(n) is None else float(episode.labels[n] or 0.0) for n in LABELS]
         still = _still(video.values, reading, len(press))
+        press = press if touch is None else np.concatenate([press, touch(video, reading)])
         rows.append((press, still, episode.groups["object"], episode.groups.get("setting", ""), ranks))
     if not rows:
         raise DataError(f"{data.root}: no usable press; left out:\n  " + "\n  ".join(left_out))
@@ -134,6 +137,7 @@ def read_presses(data: EpisodeReader) -> PressTable:
         problems=tuple(problems),
         left_out=tuple(left_out),
         unlabelled=tuple(sorted({str(o) for o in names[np.isnan(table).all(axis=1)]})),
+        encoder=0 if touch is None else touch.backbone.dim,
     )
 
 
@@ -163,11 +167,15 @@ def rank_row(
     *,
     seeds: Sequence[int] = SEEDS,
     folds: int = FOLDS,
+    encoder: int = 0,
 ) -> RankRow:
-    """Cross-validate one input (N, D) on one label (N,), by object. Clips without label or features do not count."""
+    """Cross-validate one input (N, D) on one label (N,), by object. Clips without label or features do not count.
+
+    The last `encoder` columns are of a touch encoder.
+    """
     known = ~np.isnan(truth) & ~np.isnan(features).any(axis=1)
     features, truth, objects = features[known], truth[known], objects[known]
-    runs = [object_scores(features, truth, objects, seed, folds) for seed in seeds]
+    runs = [object_scores(features, truth, objects, seed, folds, encoder=encoder) for seed in seeds]
     scores = np.array([[s.score for s in run] for run, _ in runs])
     right = np.array([[s.predicted == s.truth for s in run] for run, _ in runs], float)
     first = runs[0][0]
@@ -187,7 +195,7 @@ def rank_row(
 
 
 def object_scores(
-    features: np.ndarray, truth: np.ndarray, objects: np.ndarray, seed: int, folds: int = FOLDS
+    features: np.ndarray, truth: np.ndarray, objects: np.ndarray, seed: int, folds: int = FOLDS, *, encoder: int = 0
 ) -> tuple[list[ObjectScore], list[Choice]]:
     """Predict every object by a model of the other folds' objects; objects in alphabetical order, and each fold's choice."""
     fold = grouped_folds(objects, folds, seed)
@@ -195,7 +203,7 @@ def object_scores(
     chosen = []
     for k in range(folds):
         train = fold != k
-        choice = choose(features[train], truth[train], objects[train], seed)
+        choice = choose(features[train], truth[train], objects[train], seed, encoder)
         model = fit_ordinal(features[train][:, choice.columns], truth[train], penalty=choice.penalty)
         chosen.append(choice)
         for name in np.unique(objects[~train]):
@@ -210,18 +218,26 @@ def object_scores(
     return [scores[name] for name in sorted(scores)], chosen
 
 
-def choices(n_features: int) -> list[Choice]:
-    """Return what there is to choose from: groups only if the features are those of `press_features`."""
-    groups = {"all": np.ones(n_features, bool)}
-    if n_features == len(NAMES):
+def choices(n_features: int, encoder: int = 0) -> list[Choice]:
+    """Return what there is to choose from: groups only if the features are those of `press_features`.
+
+    The last `encoder` columns, of a touch encoder, stay out, replace the others, or join them.
+    """
+    own = n_features - encoder
+    groups = {"all": np.ones(own, bool)}
+    if own == len(NAMES):
         groups = {group: np.array([n.startswith(begins) for n in NAMES]) for group, begins in GROUPS.items()}
+    if encoder:
+        groups = {group: np.pad(columns, (0, encoder)) for group, columns in groups.items()}
+        last = np.arange(n_features) >= own
+        groups |= {"encoder": last, "all and encoder": groups["all"] | last}
     return [Choice(columns=c, penalty=p, name=f"{group}, {p:g}") for group, c in groups.items() for p in PENALTIES]
 
 
-def choose(features: np.ndarray, truth: np.ndarray, objects: np.ndarray, seed: int) -> Choice:
+def choose(features: np.ndarray, truth: np.ndarray, objects: np.ndarray, seed: int, encoder: int = 0) -> Choice:
     """Return the choice that orders held-out objects best inside the given ones."""
     folds = [grouped_folds(objects, INNER_FOLDS, INNER_REPEATS * seed + i) for i in range(INNER_REPEATS)]
-    options = choices(features.shape[1])
+    options = choices(features.shape[1], encoder)
     found = [np.mean([_inner(features, truth, objects, option, fold) for fold in folds]) for option in options]
     return options[int(np.argmax(np.nan_to_num(found, nan=-1.0)))]
 

@@ -1,6 +1,7 @@
 """The outcome model of "Learning Gentle Grasping Using Vision, Sound, and Touch" (Nakahara and Calandra, 2025), Section IV.
 
-Trains the action-conditional net on episodes, cross-validates with groups kept whole, and wraps it as an `OutcomeModel`.
+Trains the action-conditional net on episodes, cross-validates with groups kept whole, and writes the run, which
+`recipes/outcome_run.py` uses.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +13,18 @@ import numpy as np
 import torch
 
 from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameError
-from palpate.core.records import Observation
 from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.data.splits import grouped_folds
 from palpate.evaluation.inputs import PredictionTable
 from palpate.evaluation.metrics import accuracy
 from palpate.learning.batches import Arrays, concatenate
-from palpate.learning.calibration import calibrate, cross_calibrate, fit_calibrators
-from palpate.learning.checkpoint import Run, load_run, save_run
-from palpate.learning.features import FeatureConfig, extract_features
+from palpate.learning.calibration import cross_calibrate, fit_calibrators
+from palpate.learning.checkpoint import Run, save_run
 from palpate.learning.loop import TrainConfig, fit, predict
-from palpate.models.backbones import build_backbone
-from palpate.models.outcome import ACTIONS, PLACE, NetScorer, OutcomeNet, OutcomeNetConfig
-from palpate.perception.views import object_view, touch_view
+from palpate.models.outcome import ACTIONS, PLACE, OutcomeNet, OutcomeNetConfig
 from palpate.recipes.outcome_data import FeatureSettings, Rows, fingers, gentle_rows, image_features, raw_views
 from palpate.recipes.regrasp_data import regrasp_rows
+from palpate.recipes.touch_backbone import TouchBackbone, sensor_of
 
 MODALITIES = ("vision", "touch", "action")
 
@@ -158,8 +156,8 @@ def train_net(samples: Samples, chosen: np.ndarray, inputs: tuple[str, ...], con
     if config.fine_tune:
         shape |= {"encoder": config.features.backbone, "image_size": config.features.size}
     else:
-        first = next((array for name, array in data.inputs.items() if name not in (PLACE, *ACTIONS)), None)
-        shape |= {"feature_dim": 1280 if first is None else first.shape[1]}
+        dims = {name.split(".")[0]: array.shape[1] for name, array in data.inputs.items() if name not in (PLACE, *ACTIONS)}
+        shape |= {"feature_dim": dims.get("vision", 1280), "touch_dim": dims.get("touch", 0)}
     net = OutcomeNetConfig(**shape).build(pretrained=config.fine_tune)
     net.fit_normalisation(data.inputs, data.presence)
     fit(net, data, TrainConfig(**{**asdict(config.train), "seed": seed}), progress=False)
@@ -196,7 +194,7 @@ def prediction_table(
         labels=rows.labels,
         probs=np.clip(probs, 0.0, 1.0),
         ablation=ablation,
-        backbone=config.features.backbone,
+        backbone=config.features.name,
     )
 
 
@@ -252,6 +250,27 @@ def cross_validate(
     return [prediction_table(rows, probs[name], fold, config, name) for name in names]
 
 
+def _touch_encoder(
+    config: OutcomeConfig, readers: Sequence[EpisodeReader], tell: Callable[[str], None]
+) -> tuple[TouchBackbone | None, dict[str, str] | None]:
+    """Return the touch encoder of a training, if it uses one, and what the run says of it."""
+    folder = config.features.touch_encoder
+    if folder is None or "touch" not in config.modalities:
+        return None, None
+    if config.fine_tune:
+        raise PalpateError("--touch-encoder is frozen and --fine-tune trains the networks of all pictures: choose one of them")
+    for reader in readers:
+        if not fingers(reader):
+            there = ", ".join(sorted(reader.streams)) or "nothing"
+            raise DataError(
+                f"--touch-encoder sees touch pictures and {reader.root} has none, but {there}; leave it out, or give other data"
+            )
+    backbone = TouchBackbone.open(folder)
+    sensors = [sensor_of(reader, f"touch.{finger}") for reader in readers for finger in fingers(reader)]
+    tell(backbone.words(sensors))
+    return backbone, {"run": str(folder.resolve()), "fingerprint": backbone.fingerprint(), "sensor": sensors[0]}
+
+
 def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     """Cross-validate and train the final model; write the run and return its folder.
 
@@ -263,13 +282,16 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     reader = open_dataset(config.data)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    inputs = inputs_of(config.modalities, fingers(reader), task_of(reader))
     readers = [reader, *(open_dataset(path) for path in config.also)]
+    backbone, touch_encoder = _touch_encoder(config, readers, tell)
+    inputs = inputs_of(config.modalities, fingers(reader), task_of(reader))
     samples = join_samples([load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers])
     tell(f"{model_name(config.modalities)}: {len(np.unique(samples.rows.trial))} trials, {len(samples.rows.trial)} rows")
     metrics: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     config.out.mkdir(parents=True, exist_ok=True)
+    if backbone is not None and config.final:
+        backbone.keep(config.out)
     if config.folds:
         tables = cross_validate(samples, inputs, config, tell)
         platt = replace(tables[0], probs=cross_calibrate(tables[0].probs, tables[0].labels, tables[0].fold), ablation="platt")
@@ -293,6 +315,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
             "image_size": config.features.size,
             "crops": config.features.crops,
             "fine_tuned": config.fine_tune,
+            "touch_encoder": touch_encoder,
             "data": str(config.data.resolve()),
             "also": [str(path.resolve()) for path in config.also],
             "seed": config.seed,
@@ -301,100 +324,3 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
         run = Run(net=net.config.to_dict(), train=asdict(config.train), metrics=metrics, weights=net.state_dict(), extra=extra)
         save_run(config.out, run)
     return config.out
-
-
-class OutcomePredictor:
-    """A trained run as an `OutcomeModel`: from an observation to probabilities of many actions."""
-
-    task = "gentle"
-    """What the run must have been trained on."""
-
-    def __init__(self, folder: Path, *, precision: str = "fp32") -> None:
-        """Load a run.
-
-        Raises:
-            RunError: the run is incomplete, or it is no outcome run on images.
-        """
-        run = load_run(folder)
-        if run.extra.get("recipe") != "outcome":
-            raise RunError(
-                f"{folder} is a run of {run.extra.get('recipe')!r}, the planner needs one of `palpate train outcome` on images"
-            )
-        if run.extra.get("task", "gentle") != self.task:
-            raise RunError(f"{folder} was trained on {run.extra['task']!r} trials; a run on {self.task!r} trials is needed")
-        config = OutcomeNetConfig.from_dict(run.net)
-        net = config.build()
-        net.load_state_dict(dict(run.weights))
-        self.name = model_name(tuple(run.extra["modalities"]))
-        self.extra = run.extra
-        self._scorer = NetScorer(net, precision="bf16" if precision == "bf16" else "fp32")
-        self.outcomes = self._scorer.outcomes
-        self._images = config.image_inputs
-        weights = run.extra.get("backbone_weights")
-        frozen = bool(self._images) and not config.encoder
-        self._backbone = build_backbone(run.extra["backbone"], weights=Path(weights) if weights else None) if frozen else None
-        # The crop in the middle, as in training: with random crops in the settings, view 0 is that crop.
-        self._features = FeatureConfig(size=run.extra["image_size"], random_crops=int(run.extra["crops"] > 0))
-
-    def views(self, observation: Observation) -> dict[str, np.ndarray]:
-        """Return the model's view (256, 256, 3) of each image input that the observation has."""
-        out: dict[str, np.ndarray] = {}
-        for name in self._images:
-            if name == "vision":
-                if observation.camera is not None and observation.object_pixel is not None:
-                    out[name] = object_view(observation.camera.rgb, observation.object_pixel)
-                continue
-            finger = name.split(".", 1)[1]
-            now, rest = observation.touch.get(finger), observation.touch_rest.get(finger)
-            if now is not None and rest is not None and now.image is not None and rest.image is not None:
-                out[name] = touch_view(now.image, rest.image)
-        return out
-
-    def encode(self, observation: Observation) -> Any:
-        """Return the state's share of the fusion layer; an absent sensor is absent."""
-        views, numbers = self.views(observation), self.numbers(observation)
-        if self._backbone is None or not views:
-            return self._scorer.encode_features({**{name: view[None] for name, view in views.items()}, **numbers})
-        images = np.stack(list(views.values()))
-        features = extract_features(self._backbone, images, self._features, progress=False)[0]
-        return self._scorer.encode_features({**{name: features[i : i + 1] for i, name in enumerate(views)}, **numbers})
-
-    def numbers(self, observation: Observation) -> dict[str, np.ndarray]:
-        """Return what the model senses beside images, (1, D) by input; nothing in gentle grasping."""
-        del observation
-        return {}
-
-    def score(self, state: Any, actions: np.ndarray) -> np.ndarray:
-        """Return (N, 2) float32 probabilities of stable and gentle for actions (N, 20)."""
-        return self._scorer.score(state, actions)
-
-
-def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
-    """Predict every trial of a data set that the run has not seen."""
-    run = load_run(folder)
-    reader = open_dataset(data)
-    modalities = tuple(run.extra["modalities"])
-    task = task_of(reader)
-    if task != run.extra.get("task", "gentle"):
-        raise DataError(f"{data} holds trials of {task!r}, {folder} was trained on {run.extra.get('task', 'gentle')!r}")
-    inputs = inputs_of(modalities, fingers(reader), task)
-    weights = run.extra.get("backbone_weights")
-    settings = FeatureSettings(
-        backbone=run.extra["backbone"],
-        weights=Path(weights) if weights else None,
-        size=run.extra["image_size"],
-        crops=run.extra["crops"],
-    )
-    samples = load_samples(reader, inputs, settings, raw=bool(run.extra.get("fine_tuned")))
-    net = OutcomeNetConfig.from_dict(run.net).build()
-    net.load_state_dict(dict(run.weights))
-    config = OutcomeConfig(
-        data=data, out=folder, modalities=modalities, group="object", seed=run.extra["seed"], features=settings
-    )
-    fold = np.zeros(len(samples.rows.trial), int)
-    probs = predict(net, samples.views[0])
-    if (
-        task == "regrasp" and "platt" in run.extra
-    ):  # as its planner does; gentle grasping plans with the net's own probabilities
-        probs = calibrate(probs, run.extra["platt"])
-    return prediction_table(samples.rows, probs, fold, config)

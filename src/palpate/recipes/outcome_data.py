@@ -5,6 +5,7 @@ its release pair with the regrasp that followed; the state during the regrasp pa
 With the two crops of Section IV-A.1 that makes six samples a trial.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from palpate.data.sample_cache import SampleCache
 from palpate.learning.features import FeatureConfig, extract_features
 from palpate.models.backbones import build_backbone
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE, object_view, touch_view
+from palpate.recipes.touch_backbone import TouchBackbone, sensor_of
 
 MOMENTS = ("initial", "release", "regrasp")
 """Initial grasp, after its release, during the regrasp. Only the first is prediction before acting with everything sensed."""
@@ -160,6 +162,13 @@ class FeatureSettings:
     """Random crops beside the one in the middle."""
     camera: Degradation = CLEAR
     """Makes the camera worse."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose encoder sees the touch pictures, instead of the backbone."""
+
+    @property
+    def name(self) -> str:
+        """What tables call the networks behind the features."""
+        return self.backbone if self.touch_encoder is None else f"{self.backbone}+touch encoder"
 
 
 def image_features(
@@ -169,6 +178,11 @@ def image_features(
     if settings.camera != CLEAR and inputs != ("vision",):
         whole = image_features(reader, positions, inputs, replace(settings, camera=CLEAR), progress=progress)
         return {**whole, **image_features(reader, positions, ("vision",), settings, progress=progress)}
+    touch = tuple(name for name in inputs if name != "vision")
+    if touch and settings.touch_encoder is not None:
+        felt = touch_features(reader, positions, touch, TouchBackbone.open(settings.touch_encoder), progress=progress)
+        alike = {name: np.broadcast_to(found, (1 + settings.crops, *found.shape)) for name, found in felt.items()}
+        return {**image_features(reader, positions, ("vision",), settings, progress=progress), **alike}
     views = EpisodeViews(reader, positions, inputs, settings.camera)
     backbone = build_backbone(settings.backbone, weights=settings.weights)
     if torch.cuda.is_available():
@@ -179,6 +193,32 @@ def image_features(
     features = extract_features(backbone, views, config, cache=reader.root / "cache", key=key, progress=progress)
     shaped = features.reshape(len(features), len(positions) * len(MOMENTS), len(inputs), -1)
     return {name: shaped[:, :, i] for i, name in enumerate(inputs)}
+
+
+def touch_features(
+    reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...], backbone: TouchBackbone, *, progress: bool = True
+) -> dict[str, np.ndarray]:
+    """Return (N, D) float32 features by touch input, less those of the gel at rest, from a cache in the data folder.
+
+    Pictures are not cropped: where on the gel the contact lies tells something. Rows of trials without the stream are zero, and absent.
+    """
+    path = reader.root / "cache" / f"touch-{backbone.fingerprint()}"
+    about = f"{reader.fingerprint()} {','.join(inputs)} {hashlib.sha256(positions.astype(np.int64).tobytes()).hexdigest()}"
+    if not SampleCache.is_current(path, about):
+        path.parent.mkdir(exist_ok=True)
+        if torch.cuda.is_available():
+            backbone.encoder.cuda()
+        fields = {name: (backbone.dim, "float32") for name in inputs}
+        building = SampleCache.create(path, len(positions) * len(MOMENTS), fields, fingerprint=about)
+        for k, position in enumerate(tqdm(positions, desc="touch features", unit="trial", disable=not progress)):
+            episode = reader.episode(int(position), streams=inputs)
+            for name, stream in episode.streams.items():
+                now = np.stack([stream.at(episode.event(f"look_{moment}")) for moment in MOMENTS])
+                found = backbone.features(now, sensor_of(reader, name), stream.at(episode.event("before")))
+                for i, row in enumerate(found):
+                    building.write(k * len(MOMENTS) + i, {name: row})
+        building.finish()
+    return {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in inputs}
 
 
 def raw_views(reader: EpisodeReader, positions: np.ndarray, inputs: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from palpate.learning.calibration import calibrate
 from palpate.planning.grip import CylinderPolicy, GripObjective, GripPolicy
 from palpate.planning.regrasp import RandomPolicy
 from palpate.recipes.collection import CollectConfig, run_trials
-from palpate.recipes.outcome import OutcomePredictor
+from palpate.recipes.outcome_run import OutcomePredictor
 from palpate.recipes.regrasp_data import action_input, place_input
 from palpate.recipes.regrasp_task import RegraspTask
 from palpate.worlds.regrasp import RegraspConfig, RegraspWorld

@@ -16,7 +16,7 @@ from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameEr
 from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.learning.checkpoint import Run, save_run
 from palpate.learning.loop import EpochRecord, TrainConfig, fit, run_net
-from palpate.models.softgrasp import STRATEGIES, ImitationObjective, PolicyNetConfig, Strategy
+from palpate.models.softgrasp import STRATEGIES, TOUCH, ImitationObjective, PolicyNetConfig, Strategy
 from palpate.models.softgrasp_baselines import PolicyNet, build_policy, objective_of
 from palpate.recipes.softgrasp_data import (
     ANGLE,
@@ -33,6 +33,7 @@ from palpate.recipes.softgrasp_data import (
     read_frames,
     with_pictures,
 )
+from palpate.recipes.softgrasp_touch import FingerTouch, with_touch
 from palpate.robots.glove_mapping import JOINTS
 
 
@@ -43,7 +44,9 @@ class SoftgraspTraining:
     strategy: Strategy = "softgrasp"
     """SoftGrasp, or a baseline: `direct`, `act`, `timesformer`."""
     modalities: tuple[str, ...] = ()
-    """Any of `image`, `angle`, `torque`; empty: those that the paper gives the strategy."""
+    """Any of `image`, `angle`, `torque`, `touch`; empty: those that the paper gives the strategy, and touch with a touch encoder."""
+    touch_encoder: Path | None = None
+    """Run of `palpate train touch` whose frozen encoder turns touch pictures into features."""
     pictures: PictureSettings = field(default_factory=PictureSettings)
     weights: Path | None = None
     """Where an end-to-end ResNet-18 starts from: a safetensors file in timm's key names; None: random numbers."""
@@ -75,18 +78,46 @@ class SoftgraspTraining:
             raise UnknownNameError("strategy", self.strategy, STRATEGIES)
         if self.stack < 1 or self.frameskip < 1 or not 0.0 <= self.drop_rate < 1.0:
             raise PalpateError(f"stack and frameskip must be 1 or more and the drop rate in 0 to 1, got {self}")
+        if TOUCH in self.modalities and self.touch_encoder is None:
+            raise PalpateError(
+                "touch needs a touch encoder: give --touch-encoder RUN, the folder of a run of `palpate train touch`"
+            )
+        if self.modalities and TOUCH not in self.modalities and self.touch_encoder is not None:
+            raise PalpateError(
+                f"a touch encoder and --modalities {','.join(self.modalities)}: add touch to them, or leave the encoder out"
+            )
 
-    def net(self, feature_dim: int) -> PolicyNetConfig:
-        """Return the net, for pictures of so many features."""
+    def net(self, feature_dim: int, touch_dim: int = 0) -> PolicyNetConfig:
+        """Return the net, for pictures of so many features, and touch of so many."""
+        default = STRATEGIES[self.strategy] if self.touch_encoder is None else (*STRATEGIES[self.strategy], TOUCH)
         return PolicyNetConfig(
             strategy=self.strategy,
-            modalities=self.modalities or STRATEGIES[self.strategy],
+            modalities=self.modalities or default,
             end_to_end=self.pictures.end_to_end,
             feature_dim=512 if self.pictures.end_to_end else feature_dim,
+            touch_dim=touch_dim,
             stack=self.stack,
             frame_dim=self.frame_dim,
             hidden=self.hidden,
         )
+
+
+def read_senses(
+    reader: EpisodeReader, config: SoftgraspTraining, *, progress: bool = True
+) -> tuple[Frames, PolicyNetConfig, FingerTouch | None]:
+    """Return the frames of a data set with all that a training sees, its net, and what touch goes through, None without touch.
+
+    Raises:
+        PalpateError: something that the training sees is not there.
+    """
+    touch = None if config.touch_encoder is None else FingerTouch.of(reader, config.touch_encoder)
+    shape = config.net(1280, 0 if touch is None else touch.dim)
+    frames = read_frames(reader, target=config.target)
+    if "image" in shape.modalities:
+        frames = with_pictures(frames, reader, config.pictures, progress=progress)
+    if touch is not None:
+        frames = with_touch(frames, reader, touch, progress=progress)
+    return frames, shape, touch
 
 
 def train_softgrasp(
@@ -108,10 +139,10 @@ def train_softgrasp(
     if (Path(out) / "run.json").exists() and not config.resume:
         raise RunError(f"{out} holds a finished run; choose another --out")
     reader = open_dataset(data)
-    frames = read_frames(reader, target=config.target)
-    shape = config.net(1280)
-    if "image" in shape.modalities:
-        frames = with_pictures(frames, reader, config.pictures, progress=progress)
+    frames, shape, touch = read_senses(reader, config, progress=progress)
+    if touch is not None:
+        touch.backbone.keep(out)
+        tell(touch.backbone.words([touch.sensor]))
     test = held_out(frames, config.validation, config.train.seed)
     training, validation = _windows(frames, ~test, test, config, shape)
     measured_on = validation or training
@@ -137,6 +168,8 @@ def train_softgrasp(
     for line in one_step_lines(metrics):
         tell(line)
     extra = {"data": str(Path(data).resolve()), "held_out": frames.trial[test].tolist(), **_for_use(training, config)}
+    if touch is not None:
+        extra["touch"] = touch.about()
     weights = net.state_dict()
     save_run(Path(out), Run(net=shape.to_dict(), train=asdict(config.train), metrics=metrics, weights=weights, extra=extra))
     return Path(out)
@@ -220,6 +253,8 @@ def sensing_notes(frames: Frames, reader: EpisodeReader) -> list[str]:
             )
         if lost := float(np.mean(~np.isfinite(values).all(axis=1))):
             notes.append(f"{name} is not known in {lost:.1%} of the frames; they count as without it")
+    if frames.touch is not None and (lost := float(np.mean(np.isnan(frames.touch[:, 0])))):
+        notes.append(f"touch is not known in {lost:.1%} of the frames; they count as without it")
     if frames.image is not None and not frames.pictured.all():
         notes.append(f"{CAMERA} is not known in {np.mean(~frames.pictured):.1%} of the frames; they count as without it")
     return notes
@@ -246,7 +281,7 @@ def one_step(net: PolicyNet, windows: Windows) -> dict[str, Any]:
     if np.isfinite(lift).any():
         found["lift"] = {"told": float(said[lift == 1].mean()), "silent": float(1.0 - said[lift == 0].mean())}
     if "attention" in outputs:
-        found["attention"] = dict(zip(STRATEGIES["softgrasp"], outputs["attention"].numpy().mean(axis=0).tolist(), strict=True))
+        found["attention"] = dict(zip(net.config.scored, outputs["attention"].numpy().mean(axis=0).tolist(), strict=True))
     return found
 
 

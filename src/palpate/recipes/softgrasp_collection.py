@@ -9,6 +9,7 @@ from palpate.recipes.recording import Recording
 from palpate.recipes.softgrasp_human import PersonConfig
 from palpate.recipes.softgrasp_task import SoftgraspTask
 from palpate.worlds.softgrasp import SoftgraspConfig
+from palpate.worlds.softgrasp_touch import SENSOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class DemonstrationConfig:
     seed: int = 0
     feels: bool = True
     """Whether the glove gives torque back; without it the person squeezes by sight and habit."""
+    touch: bool = False
+    """Whether the hand wears touch sensors, on thumb and middle finger."""
     workers: int = 2
     resume: bool = False
 
@@ -35,11 +38,13 @@ def collect_demonstrations(config: DemonstrationConfig) -> Path:
     """
     if config.demos < 1:
         raise PalpateError(f"--demos {config.demos}: at least 1 is needed")
-    task = SoftgraspTask(world=SoftgraspConfig(objects=config.objects), person=PersonConfig(feels_torque=config.feels))
+    world = SoftgraspConfig(objects=config.objects, touch=config.touch)
+    task = SoftgraspTask(world=world, person=PersonConfig(feels_torque=config.feels))
+    felt = {"world": {"touch": SENSOR}} if config.touch else {}
     plan = Recording(
         out=config.out,
         task=task.name,
-        about={"recipe": "softgrasp", "seed": config.seed, "objects": list(config.objects), "feels": config.feels},
+        about={"recipe": "softgrasp", "seed": config.seed, "objects": list(config.objects), "feels": config.feels, **felt},
         count=config.demos * len(config.objects),
         unit="demo",
         workers=config.workers,

@@ -77,6 +77,8 @@ class Frames:
     """(N,) bool: whether the camera saw this frame."""
     image: np.ndarray | None = None
     """(N, F) features or (N, 75, 100, 3) uint8 pictures; None without pictures."""
+    touch: np.ndarray | None = None
+    """(N, F) features of the touch of all fingers that have a sensor; None without touch."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -179,11 +181,11 @@ def _sampled(stream: Stream | None, when: np.ndarray) -> np.ndarray:
     """Return (T, J) float32 as sensed at each time (T,) [s], NaN where there is nothing or only something old."""
     if stream is None:
         return np.full((len(when), 6), np.nan, np.float32)
-    at, fresh = _latest(stream.times, when)
+    at, fresh = latest(stream.times, when)
     return np.where(fresh[:, None], stream.values[at], np.nan).astype(np.float32)
 
 
-def _latest(times: np.ndarray, when: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def latest(times: np.ndarray, when: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of the last sample at each time, and whether there is one that is not old."""
     at = np.searchsorted(times, when + 1e-6, side="right") - 1
     return np.maximum(at, 0), (at >= 0) & (when - times[np.maximum(at, 0)] <= MAX_AGE + 1e-6)
@@ -241,7 +243,7 @@ def _pictures(frames: Frames, reader: EpisodeReader) -> Iterator[tuple[int, np.n
         if stream is None:
             yield from ((int(row), None) for row in rows)
             continue
-        at, fresh = _latest(stream.times, frames.time[rows])
+        at, fresh = latest(stream.times, frames.time[rows])
         for row, k, seen in zip(rows, at, fresh, strict=True):
             yield int(row), small_picture(stream.values[k]) if seen else None
 
@@ -344,11 +346,12 @@ class Windows:
 
     def _values(self, name: str, seen: np.ndarray) -> np.ndarray:
         """Return the values (B, T, ...) of a modality at frames (B, T)."""
-        if name != "image":
+        if name not in ("image", "touch"):
             return self.scaling.to_share(name, getattr(self.frames, name)[seen])
-        if self.frames.image is None:
-            raise PalpateError("the frames have no pictures; add them with with_pictures()")
-        return self.frames.image[seen]
+        values = self.frames.image if name == "image" else self.frames.touch
+        if values is None:
+            raise PalpateError(f"the frames have no {name}; add it with `with_pictures` or `with_touch`")
+        return values[seen]
 
     def _present(self, name: str, seen: np.ndarray) -> np.ndarray:
         """Return which samples (B,) have a modality at all of their frames (B, T)."""

@@ -10,11 +10,13 @@ from palpate.core.errors import PalpateError
 from palpate.core.records import Episode
 from palpate.core.rollout import steer
 from palpate.data.reader import open_dataset
+from palpate.models.softgrasp import TOUCH
 from palpate.recipes.recording import Made, Recording, record
 from palpate.recipes.softgrasp_policy import SoftgraspController
 from palpate.recipes.softgrasp_task import finished
 from palpate.recipes.workers import prepare_worker
 from palpate.worlds.softgrasp import SoftgraspConfig, SoftgraspWorld
+from palpate.worlds.softgrasp_touch import SENSOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ def start_worker(config: SoftgraspTrials) -> None:
     prepare_worker()
     torch.set_num_threads(1)
     policy = SoftgraspController(config.policy, modalities=config.modalities)
-    _worker.update(world=SoftgraspWorld(SoftgraspConfig(objects=config.objects)), policy=policy)
+    world = SoftgraspWorld(SoftgraspConfig(objects=config.objects, touch=TOUCH in policy.modalities))
+    _worker.update(world=world, policy=policy)
 
 
 def run_trial(seed: int, index: int) -> Made:
@@ -64,13 +67,14 @@ def grasp_softgrasp(config: SoftgraspTrials) -> dict[str, list[Any]]:
     """
     if config.trials < 1:
         raise PalpateError(f"--trials {config.trials}: at least 1 is needed")
-    SoftgraspController(config.policy, modalities=config.modalities)  # what is wrong is found before OUT is made
+    policy = SoftgraspController(config.policy, modalities=config.modalities)  # what is wrong is found before OUT is made
     SoftgraspWorld(SoftgraspConfig(objects=config.objects))
-    only = {"modalities": list(config.modalities)} if config.modalities else {}
+    only: dict[str, Any] = {"modalities": list(config.modalities)} if config.modalities else {}
+    felt = {"world": {"touch": SENSOR}} if TOUCH in policy.modalities else {}
     plan = Recording(
         out=config.out,
         task="softgrasp",
-        about={"policy": config.policy.name, "seed": config.seed, "objects": list(config.objects), **only},
+        about={"policy": config.policy.name, "seed": config.seed, "objects": list(config.objects), **only, **felt},
         count=config.trials * len(config.objects),
         unit="trial",
         workers=config.workers,

@@ -20,9 +20,11 @@ from palpate.core.records import Command, Observation
 from palpate.learning.checkpoint import Run, load_run
 from palpate.learning.features import extract_features
 from palpate.models.backbones import build_backbone
-from palpate.models.softgrasp import ImageEncoder, PolicyNetConfig
+from palpate.models.softgrasp import TOUCH, PolicyNetConfig
 from palpate.models.softgrasp_baselines import build_policy
+from palpate.models.softgrasp_encoders import FeatureEncoder
 from palpate.recipes.softgrasp_data import RECIPE, PictureSettings, Scaling, small_picture
+from palpate.recipes.softgrasp_touch import FingerTouch, LiveTouch
 
 ENSEMBLE_DECAY = 0.01
 """Of ACT's temporal ensembling: an action planned i steps earlier than the oldest one that still counts weighs exp(-0.01 i)."""
@@ -62,7 +64,7 @@ class SoftgraspController:
     """Implements `palpate.core.protocols.Controller`.
 
     A command's `predicted` holds `angles` (J,) in the hand's unit, `lift` (1,) the probability, and where the strategy gives them `torques`
-    (J,) and `attention` (3,) to image, angle and torque (Eq. 8-10).
+    (J,) and `attention` (3,) to image, angle and torque (Eq. 8-10), (4,) with touch in a policy that was trained on it.
     """
 
     def __init__(self, folder: Path, settings: ControlSettings | None = None, *, modalities: tuple[str, ...] = ()) -> None:
@@ -92,6 +94,8 @@ class SoftgraspController:
         self._pictures = PictureSettings(**run.extra["pictures"])
         frozen = "image" in self.modalities and not self.config.end_to_end
         self._backbone = TracedBackbone(self._pictures) if frozen else None
+        felt = TOUCH in self.modalities
+        self._touch = LiveTouch(FingerTouch.kept(self.folder, run.extra["touch"])) if felt else None
         self.reset(np.random.default_rng(0))
 
     def _allowed(self, modalities: tuple[str, ...], run: Run) -> tuple[str, ...]:
@@ -113,6 +117,8 @@ class SoftgraspController:
         self.chunks: deque[np.ndarray] = deque(maxlen=self.config.chunk)
         self._last: np.ndarray | None = None
         self._sure = 0.0
+        if self._touch is not None:
+            self._touch.reset()
 
     def act(self, observation: Observation) -> Command:
         """Predict what the hand should do next, from this observation and those before.
@@ -146,6 +152,8 @@ class SoftgraspController:
                 out[name] = self.scaling.to_share(name, values)
         if "image" in self.modalities and observation.camera is not None:
             out["image"] = self._features(small_picture(observation.camera.rgb))
+        if self._touch is not None and (felt := self._touch.features(observation)) is not None:
+            out[TOUCH] = felt
         lost = [name for name in self.modalities if name not in out and name not in self._may_lack]
         if lost or not out:
             raise RecordError(
@@ -158,7 +166,7 @@ class SoftgraspController:
         if self._backbone is not None:
             return extract_features(self._backbone, picture[None], self._pictures.features(), progress=False)[0, 0]
         encoder = self.net.frames.branches["image"]
-        assert isinstance(encoder, ImageEncoder)
+        assert isinstance(encoder, FeatureEncoder)
         with torch.inference_mode():
             return encoder.see(torch.from_numpy(picture[None])).numpy()[0]
 

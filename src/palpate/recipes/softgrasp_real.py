@@ -25,9 +25,10 @@ from palpate.evaluation.report_demonstration import DemonstrationReport, ErrorTr
 from palpate.evaluation.tables import NOTHING, Table, plain
 from palpate.learning.checkpoint import load_run
 from palpate.learning.loop import fit, run_net
+from palpate.models.softgrasp import PolicyNetConfig
 from palpate.models.softgrasp_baselines import build_policy, objective_of
-from palpate.recipes.softgrasp import SoftgraspTraining
-from palpate.recipes.softgrasp_data import ANGLE, COMMAND, RECIPE, TORQUE, Frames, Scaling, Windows, read_frames, with_pictures
+from palpate.recipes.softgrasp import SoftgraspTraining, read_senses
+from palpate.recipes.softgrasp_data import ANGLE, COMMAND, RECIPE, TORQUE, Frames, Scaling, Windows
 from palpate.recipes.softgrasp_human import STAGES, find_stages
 from palpate.robots.glove_mapping import JOINTS
 
@@ -142,14 +143,11 @@ def predict_blocks(
     """
     config = config or SoftgraspTraining()
     reader = open_dataset(data)
-    frames = read_frames(reader, target=config.target)
-    modalities = config.net(1280).modalities
-    if "image" in modalities:
-        frames = with_pictures(frames, reader, config.pictures, progress=progress)
+    frames, shape, _ = read_senses(reader, config, progress=progress)
     tests, parts = [], []
     for k, (train, test) in enumerate(block_splits(frames, blocks, config.frameskip * (config.stack - 1))):
         tests.append(test)
-        parts.append({**_simple(frames, train, test), "policy": _policy(frames, train, test, config, progress)})
+        parts.append({**_simple(frames, train, test), "policy": _policy(frames, train, test, config, shape, progress)})
         tell(f"block {k + 1} of {blocks}: learnt from {len(train)} frames, predicted {len(test)}")
     rows = np.concatenate(tests)
     place = np.argsort(rows)
@@ -162,7 +160,7 @@ def predict_blocks(
     rows = rows[place]
     told = COMMAND if frames.target == "command" else ANGLE
     return BlockResult(
-        trained_on=f"{config.strategy} from {', '.join(modalities)}, {config.train.epochs} epochs",
+        trained_on=f"{config.strategy} from {', '.join(shape.modalities)}, {config.train.epochs} epochs",
         time=frames.time[rows],
         block=frames.demonstration[rows] * blocks + of_block,
         units={"angles": frames.units[told], "torques": frames.units[TORQUE]},
@@ -170,11 +168,10 @@ def predict_blocks(
     )
 
 
-def _policy(
-    frames: Frames, train: np.ndarray, test: np.ndarray, config: SoftgraspTraining, progress: bool
+def _policy(  # noqa: PLR0917 - all are those of the one caller
+    frames: Frames, train: np.ndarray, test: np.ndarray, config: SoftgraspTraining, shape: PolicyNetConfig, progress: bool
 ) -> dict[str, np.ndarray]:
     """Return what a policy trained on some rows predicts for others, by kind (K, J)."""
-    shape = config.net(1280)
     chunk = shape.chunk if shape.strategy == "act" else 0
     training = Windows(
         frames=frames,

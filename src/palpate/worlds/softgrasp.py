@@ -1,8 +1,9 @@
 """The SoftGrasp world: a humanoid hand told joint angles 30 times a second, over an object that it grasps and lifts.
 
-Everything is recorded on the period's clock: camera, joint angles and torques, commands and fingertip forces. Joint angles are shares of
-the range, 1 = open, as the rig of SoftGrasp records them (`palpate.worlds.humanoid_hand.radians` converts). What a controller asks for is
-smoothed, limited in speed, and stopped where a fingertip presses too hard; no controller can change that.
+Everything is recorded on the period's clock: camera, joint angles and torques, commands, fingertip forces, and touch if the hand wears
+sensors (`palpate.worlds.softgrasp_touch`). Joint angles are shares of the range, 1 = open, as the rig of SoftGrasp records them
+(`palpate.worlds.humanoid_hand.radians` converts). What a controller asks for is smoothed, limited in speed, and stopped where a fingertip
+presses too hard; no controller can change that.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,14 @@ import numpy as np
 from palpate.core.errors import RecordError
 from palpate.core.randomness import generator
 from palpate.core.recording import Recorder
-from palpate.core.records import CameraFrame, Command, Episode, Observation, StreamSpec
+from palpate.core.records import CameraFrame, Command, Episode, Observation, StreamSpec, TactileFrame
 from palpate.core.transforms import look_at, pose
 from palpate.sensors.camera import Camera, CameraConfig
 from palpate.sensors.geometry import Box
 from palpate.worlds.humanoid_hand import FINGERS, JOINTS, radians, shares
 from palpate.worlds.softgrasp_objects import softgrasp_object
 from palpate.worlds.softgrasp_physics import RATE_HZ, Rig
+from palpate.worlds.softgrasp_touch import Fingertips
 
 LIFT_HEIGHT = 0.100
 """[m] (SoftGrasp, Section 4.1.2)."""
@@ -54,6 +56,8 @@ class SoftgraspConfig:
     objects: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     """IDs of Table 2; trial i grasps object i modulo their number."""
     camera: CameraConfig = field(default_factory=camera_config)
+    touch: bool = False
+    """Whether thumb and middle finger wear touch sensors; what else is sensed does not depend on it."""
     placement: float = 0.003
     """Standard deviation of where the object stands [m]; the paper puts it in one place by hand."""
     turn: float = 0.05
@@ -89,6 +93,7 @@ class SoftgraspWorld:
         self.config = config or SoftgraspConfig()
         self.objects = tuple(softgrasp_object(number) for number in self.config.objects)
         self._camera = Camera(self.config.camera)
+        self._fingertips = Fingertips() if self.config.touch else None
         self._scenes: dict[int, Rig] = {}
 
     # -- Steered -----------------------------------------------------------------------------------------------------------------
@@ -107,6 +112,10 @@ class SoftgraspWorld:
         self._rig.reset(offset, rng.normal(0.0, config.turn), rng.normal(0.0, config.height_error))
         self._recorder = Recorder()
         self._declare()
+        self._rest: dict[str, TactileFrame] = {}
+        if self._fingertips is not None:
+            # Its own random numbers, so that the noise of the other sensors stays the same.
+            self._fingertips.begin_episode(generator(seed, index, 2))
         self._target = shares(self._rig.joints())
         self._forces = np.zeros(5)
         self._periods, self._raised, self._lifted_at, self._fallen = 0, 0.0, None, 0
@@ -209,6 +218,8 @@ class SoftgraspWorld:
         ):
             shape = (len(names),)
             declare(StreamSpec(name=name, kind="series", shape=shape, dtype="float32", rate_hz=RATE_HZ, unit=unit, names=names))
+        for spec in () if self._fingertips is None else self._fingertips.specs():
+            declare(spec)
 
     def _sense(self, asked: np.ndarray | None) -> Observation:
         """Read all sensors, record them, and return what a controller may see."""
@@ -229,7 +240,19 @@ class SoftgraspWorld:
         if asked is not None:
             record("hand.command", now, asked)
         frame = CameraFrame(rgb=rgb, time=now)
-        return Observation(time=now, camera=frame, joint_position=position, joint_torque=torque)
+        touch = self._touch(now)
+        return Observation(
+            time=now, camera=frame, joint_position=position, joint_torque=torque, touch=touch, touch_rest=self._rest
+        )
+
+    def _touch(self, now: float) -> dict[str, TactileFrame]:
+        """Read and record the touch sensors; what they give first, with the hand open, is what they give at rest."""
+        touch = {} if self._fingertips is None else self._fingertips.sense(self._rig, now)
+        for finger, felt in touch.items():
+            if felt.image is not None:
+                self._recorder.add(f"touch.{finger}", now, felt.image)
+        self._rest = self._rest or touch
+        return touch
 
     def _predicted(self, predicted: Mapping[str, np.ndarray]) -> None:
         """Keep what the controller says it expects or attends to."""

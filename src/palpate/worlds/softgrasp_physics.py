@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from palpate.core.errors import SimulationError
-from palpate.core.transforms import pose
+from palpate.core.transforms import inverse, pose
 from palpate.sensors.geometry import Box, Capsule, Ellipsoid, Primitive, Sphere
 from palpate.worlds.humanoid_hand import (
     DEFAULTS,
@@ -256,6 +256,20 @@ class Rig:
                 mujoco.mj_contactForce(self.model, self.data, i, self._force)
                 out[finger] += self._force[0]
         return out
+
+    def last_link(self, finger: str) -> tuple[np.ndarray, float, np.ndarray]:
+        """Return `object_from_link` (4, 4) of a finger's last link, its length [m], and the object's force on it (3,) [N], link frame."""
+        data, model = self.data, self.model
+        geom = model.geom(f"{finger}_1").id
+        link = model.geom_bodyid[geom]
+        turn, force = data.xmat[link].reshape(3, 3), np.zeros(3)
+        for i, pair in enumerate(data.contact.geom.tolist()):
+            if geom in pair and (pair[0] in self._panels or pair[1] in self._panels):
+                mujoco.mj_contactForce(model, data, i, self._force)
+                # It acts on the second of the pair, in axes whose first points to it.
+                force += (1 if pair[1] == geom else -1) * self._force[:3] @ data.contact.frame[i].reshape(3, 3)
+        world_from_object = pose(data.xmat[self._object].reshape(3, 3), data.xpos[self._object])
+        return inverse(world_from_object) @ pose(turn, data.xpos[link]), 2.0 * float(model.geom_size[geom][1]), force @ turn
 
     def deformation(self) -> float:
         """Return the greatest travel of a panel [m]; 0 of a rigid body."""
