@@ -9,7 +9,14 @@ from palpate.core.errors import PalpateError
 from palpate.learning.batches import Batch
 from palpate.learning.loop import TrainConfig, evaluate, fit, run_net
 from palpate.models.touch_encoder import UNIVERSAL, TouchEncoderConfig, patches_of, pictures_of
-from palpate.models.touch_pretraining import DecoderConfig, MaskedConfig, MaskedObjective, MaskedTouchNet
+from palpate.models.touch_pretraining import (
+    NEIGHBOURS,
+    DecoderConfig,
+    MaskedConfig,
+    MaskedObjective,
+    MaskedTouchNet,
+    NearAttention,
+)
 
 ENCODER = TouchEncoderConfig(size=16, patch=4, width=32, depth=2, heads=2, embed=16, sensors=("digit",))
 CONFIG = MaskedConfig(encoder=ENCODER, decoder=DecoderConfig(width=24, depth=1, heads=2))
@@ -219,3 +226,12 @@ def test_configurations_survive_json_and_masks_that_hide_nothing_are_refused():
             MaskedTouchNet(replace(CONFIG, decoder=replace(CONFIG.decoder, mask_ratio=ratio)))
     with pytest.raises(PalpateError, match="multiple of 4"):
         DecoderConfig(width=30, heads=3)
+
+
+def test_each_head_starts_at_a_neighbour_of_its_own():
+    bias = NearAttention(4, 9)().detach()
+    assert bias.shape == (9, 17, 17) and not bias[:, 0].any() and not bias[:, :, 0].any()
+    inner = 1 + 1 * 4 + 2  # row 1, column 2
+    for head, (row, column) in enumerate((*NEIGHBOURS, NEIGHBOURS[0])):
+        assert int(bias[head, inner, 1:].argmax()) == (1 + row) * 4 + 2 + column
+    np.testing.assert_array_equal(bias[:, 1 + 5, 1 + 6], bias[:, 1 + 9, 1 + 10], "the same way counts the same everywhere")

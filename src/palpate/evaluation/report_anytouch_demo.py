@@ -43,7 +43,7 @@ class AnyTouchResults:
 
     touches: Sequence[ShownTouch]
     masked: Mapping[str, float]
-    """Errors of stage 1 on held-out objects: `reconstruction`, `prediction`, and those of guesses without a net."""
+    """Errors of stage 1 on held-out objects: `reconstruction`, `prediction`, and those of guesses without a net. Empty: none held out."""
     sheet: np.ndarray
     """(H, W, 3) uint8, a row a clip: last frame, what is seen of it, guess, next frame guessed, next frame."""
     maps: Path
@@ -78,7 +78,8 @@ def retrieval_table(found: Sequence[Retrieval]) -> Table:
 
 def summary_text(results: AnyTouchResults) -> str:
     """Return the figures as plain text."""
-    tables = [masked_table(results.masked), results.neighbours]
+    tables = [masked_table(results.masked)] if results.masked else []
+    tables.append(results.neighbours)
     tables += [retrieval_table(results.found)] if results.found else []
     return "\n\n".join(table.text() for table in (*tables, *results.probes))
 
@@ -132,7 +133,7 @@ def _guessed(results: AnyTouchResults) -> page.Section:
             "Stage 1 hides three quarters of the patches and has them guessed, and the next frame. A guess is worth something where it "
             "beats the sensor's mean frame."
         ),
-        page.table(masked_table(results.masked)),
+        page.table(masked_table(results.masked)) if results.masked else page.missing("errors on objects held out"),
         page.figure(page.picture_uri(results.sheet, width=960), caption, "Clips, what is seen of them, and guesses"),
     )
     return page.Section(title="Stage 1: guessing what is hidden", parts=parts)

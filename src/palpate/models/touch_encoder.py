@@ -118,10 +118,10 @@ class Block(nn.Module):
         self.out: nn.Module = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (B, N, D)."""
+    def forward(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B, N, D); `bias` (heads, N, N) is added to the logits of the attention."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        x = x + self.out(functional.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from palpate.core.errors import PalpateError
 from palpate.models.touch_encoder import (
@@ -51,8 +52,11 @@ class DecoderConfig:
     """Numbers of a token in the decoder."""
     depth: int = 2
     """Blocks of the decoder."""
-    heads: int = 3
+    heads: int = 8
     """Heads of each block's attention."""
+    near: bool = True
+    """Attention starts on neighbouring patches and learns where to go from there (d'Ascoli et al., "ConViT", 2021). Without, thousands
+    of steps pass before a small decoder looks at anything but what it is given at the same place."""
     predict: bool = True
     """Guess the frame after a clip too (Eq. 2)."""
 
@@ -101,9 +105,9 @@ class MaskedDecoder(nn.Module):
         self.enter = nn.Linear(encoder.embed, config.width)
         self.mask_token = nn.Parameter(torch.randn(config.width) * 0.02)
         self.register_buffer("places", place_code(encoder.side, config.width), persistent=False)
-        self.blocks = nn.Sequential(
-            *(Block(config.width, config.heads) for _ in range(config.depth)), nn.LayerNorm(config.width)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        self.near = nn.ModuleList(NearAttention(encoder.side, config.heads) for _ in range(config.depth * config.near))
         self.pixels = nn.Linear(config.width, encoder.patch_dim)
         self.next = nn.Linear(config.width, encoder.patch_dim // encoder.frames) if config.predict else None
 
@@ -115,7 +119,10 @@ class MaskedDecoder(nn.Module):
         first = self.enter(features.embedding)[:, None]
         whole = self.mask_token.to(tokens.dtype).expand(*patches.shape[:2], -1)
         whole = whole.scatter(1, seen[:, :, None].expand(-1, -1, tokens.shape[-1]), tokens)
-        return self.blocks(torch.cat([first, whole + self.places], dim=1))[:, 1:]
+        x = torch.cat([first, whole + self.places], dim=1)
+        for k, block in enumerate(self.blocks):
+            x = block(x, self.near[k]().to(x.dtype) if len(self.near) else None)
+        return self.norm(x)[:, 1:]
 
     def mask(self, draw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of seen (B, K) and hidden patches (B, M) that each sample's draw (B,) decides."""
@@ -148,6 +155,33 @@ class MaskedDecoder(nn.Module):
                 each = (self.next(decoded) - encoder.patchify_frame(inputs["next"])).square().mean(dim=(1, 2))
                 prediction = torch.where(presence["next"], each, prediction) if "next" in presence else each
         return {"reconstruction": reconstruction, "prediction": prediction}
+
+
+NEIGHBOURS = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, -1), (-1, 1), (1, 1), (1, -1))
+"""Rows and columns from a patch to those beside it."""
+NEARNESS = 1.5
+"""How fast attention falls at the start with the squared distance [patches] from a head's neighbour."""
+
+
+class NearAttention(nn.Module):
+    """What is added to attention's logits for each head and way from a patch to another: (heads, 1 + N, 1 + N), first the class token."""
+
+    which: torch.Tensor
+
+    def __init__(self, side: int, heads: int) -> None:
+        """Let each head begin at a neighbour of its own, in turn; `side` patches lie along a side."""
+        super().__init__()
+        ways = torch.arange(1 - side, side)
+        apart = torch.stack(torch.meshgrid(ways, ways, indexing="ij"), dim=-1).float()
+        aims = torch.tensor([NEIGHBOURS[h % len(NEIGHBOURS)] for h in range(heads)])
+        self.logits = nn.Parameter(-NEARNESS * (apart - aims[:, None, None]).square().sum(dim=-1).clamp(max=9.0))
+        place = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), dim=-1).flatten(0, 1)
+        way = place[None] - place[:, None] + side - 1
+        self.register_buffer("which", way[..., 0] * (2 * side - 1) + way[..., 1], persistent=False)
+
+    def forward(self) -> torch.Tensor:
+        """Return (heads, 1 + N, 1 + N)."""
+        return functional.pad(self.logits.flatten(1)[:, self.which], (1, 0, 1, 0))
 
 
 class MaskedTouchNet(nn.Module):

@@ -1,7 +1,7 @@
 """AnyTouch end to end: aligned touches by four sensors, both stages of training, neighbours, retrieval and probes, report."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,8 +29,8 @@ class DemoConfig:
     """Places of other objects, to look at the result."""
     epochs: tuple[int, int] = (4, 3)
     """Of stage 1 and stage 2."""
-    view: Literal["picture", "change"] = "change"
-    """What the encoder is given; see `TouchEncoderConfig.view`."""
+    shape: TouchEncoderConfig = field(default_factory=lambda: TouchEncoderConfig(view="change"))
+    """Of the encoder."""
     targets: tuple[Literal["hardness", "roughness", "material"], ...] = ("hardness", "roughness")
     """Of the probes."""
     seed: int = 0
@@ -55,7 +55,7 @@ def run_demo(config: DemoConfig, tell: Callable[[str], None], *, progress: bool 
     metrics = load_touch_run(first).metrics
     results = AnyTouchResults(
         touches=shown_touches(checked),
-        masked={**metrics["held_out"], **metrics["guesses"]},
+        masked={**metrics["held_out"], **metrics.get("guesses", {})},
         sheet=guesses(first, checked),
         maps=maps,
         neighbours=neighbour_table(embed_touches(embedded, tell, progress=progress)),
@@ -95,11 +95,14 @@ def _train(
     if (out / "run.json").exists():
         return out
     epochs = config.epochs[stage - 1]
-    settings = AnyTouchConfig(
-        data=(data,), out=out, stage=stage, init=init, shape=TouchEncoderConfig(view=config.view), resume=config.resume
-    )
+    settings = AnyTouchConfig(data=(data,), out=out, stage=stage, init=init, shape=config.shape, resume=config.resume)
     train = replace(
-        settings.train, epochs=epochs, warmup_epochs=min(1.0, epochs / 4), batch_size=32, seed=config.seed, threads=2
+        settings.train,
+        epochs=epochs,
+        warmup_epochs=min(1.0, epochs / 4),
+        batch_size=32,
+        seed=config.seed,
+        threads=config.workers,
     )
     return train_touch(replace(settings, train=train), tell, progress=progress)
 
@@ -116,7 +119,7 @@ def _steps(config: DemoConfig) -> str:
                 f"{collect} --touches {n} --objects {max(2, n // 2)} --seed {seed} --out {out / name}"
                 for n, seed, name in counts
             ),
-            f"{train} --stage 1 --view {config.view} --epochs {one} --out {out / 'stage-1'}",
+            f"{train} --stage 1 --view {config.shape.view} --size {config.shape.size} --epochs {one} --out {out / 'stage-1'}",
             f"{train} --stage 2 --init {out / 'stage-1'} --epochs {two} --out {out / 'stage-2'}",
             f"palpate embed {out / 'stage-2'} --beside {out / 'stage-1'} --data {out / 'checked'} --out {out / 'touches.npz'} "
             f"--plot {out / 'maps.png'}",

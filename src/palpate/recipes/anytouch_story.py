@@ -93,10 +93,10 @@ def retrieval(folder: Path, data: Path, *, progress: bool = True) -> list[Retrie
             for name, value in net.eval()(inputs, presence).items():
                 found.setdefault(name, []).append(value.numpy())
     joined = {name: np.concatenate(parts) for name, parts in found.items()}
-    return list(_retrieved(joined, clips.spot[clips.recording("clip")[first]]))
+    return list(found_among(joined, clips.spot[clips.recording("clip")[first]]))
 
 
-def _retrieved(found: Mapping[str, np.ndarray], spot: np.ndarray) -> Iterator[Retrieval]:
+def found_among(found: Mapping[str, np.ndarray], spot: np.ndarray) -> Iterator[Retrieval]:
     """Yield what touches (N, E) find among the different vectors of each other modality; intervals resample places."""
     for name, words in (("vision", "picture"), ("text", "words")):
         has = found[f"has_{name}"] > 0.5
