@@ -42,9 +42,33 @@ def solve_depth(
         limit: most steps.
 
     Raises:
-        SimulationError: the steps did not suffice.
+        SimulationError: the steps did not suffice, nor from a guess that is the overlap.
     """
     over = gap - gap.dtype.type(depth)
+    found = _descend(answer, over, depth, start, tolerance=tolerance, limit=limit, whole=True)
+    if found is None:  # a guess of a few cells may fit by itself while others overlap
+        found = _descend(answer, over, depth, np.maximum(-over, 0), tolerance=tolerance, limit=limit, whole=False)
+    if found is None:
+        raise SimulationError(
+            f"the contact did not settle in {limit} steps; the gap may be rougher than its grid: smooth it or take finer cells"
+        )
+    return found
+
+
+def _descend(
+    answer: Callable[[np.ndarray], np.ndarray],
+    over: np.ndarray,
+    depth: float,
+    start: np.ndarray,
+    *,
+    tolerance: float,
+    limit: int,
+    whole: bool,
+) -> Pressed | None:
+    """Return the pressure of a given overlap -`over`, None if it is not found.
+
+    A single touching cell always fits, and the descent ends. With `whole` that is no answer while other cells overlap.
+    """
     p, u = start, answer(start)
     touching = p > 0
     # The best multiple of the guess: its misfit is least in the energy norm.
@@ -56,14 +80,15 @@ def solve_depth(
         misfit = u + over
         w = misfit * touching
         now = float(np.vdot(w, w))
-        t = w + t * touching * gap.dtype.type(now / last) if keep else w
+        t = w + t * touching * over.dtype.type(now / last) if keep else w
         r = answer(t)
         curvature = float(np.vdot(r, t))
         closing = (misfit < 0) & ~touching
         joined = bool(closing.any())
-        if curvature <= 0 and not (joined and float(misfit[closing].min()) < -tolerance * depth):
-            return Pressed(p, depth)
-        tau = gap.dtype.type(_length(w, t, curvature, p, u))
+        if curvature <= 0:
+            overlap = whole and joined and float(misfit[closing].min()) < -tolerance * depth
+            return None if overlap else Pressed(p, depth)
+        tau = over.dtype.type(float(np.vdot(w, t)) / curvature)
         p = p - tau * t
         lost = bool(p.min() < 0)
         if lost:
@@ -78,9 +103,7 @@ def solve_depth(
         small = now <= (tolerance * depth) ** 2 * max(int(np.count_nonzero(touching)), 1)
         if small and not lost and (not joined or float(misfit[closing].min()) > -tolerance * depth):
             return Pressed(p, depth)
-    raise SimulationError(
-        f"the contact did not settle in {limit} steps; the gap may be rougher than its grid: smooth it or take finer cells"
-    )
+    return None
 
 
 def solve_force(
@@ -123,9 +146,11 @@ def solve_force(
         curvature = float(np.vdot(r, t))
         closing = (misfit < 0) & ~touching
         joined = bool(closing.any())
-        if curvature <= 0 and not (joined and float(misfit[closing].min()) < -tolerance * abs(depth)):
+        if curvature <= 0:
+            if joined and float(misfit[closing].min()) < -tolerance * abs(depth):
+                break
             return Pressed(p, depth)
-        tau = kind(_length(w, t, curvature, p, u))
+        tau = kind(float(np.vdot(w, t)) / curvature)
         p = p - tau * t
         lost = bool(p.min() < 0)
         if lost:
@@ -142,14 +167,6 @@ def solve_force(
         if now <= (tolerance * depth) ** 2 * count and (not joined or float(misfit[closing].min()) > -tolerance * depth):
             return Pressed(p, depth)
     return _by_depth(answer, gap, total, p, tolerance=tolerance)
-
-
-def _length(w: np.ndarray, t: np.ndarray, curvature: float, p: np.ndarray, u: np.ndarray) -> float:
-    """Return how far to go along `t` [Pa / m]: to the least misfit, or, where touching cells fit already, what cells of this load give.
-
-    A single touching cell always fits. Cells beside it that overlap still have to join.
-    """
-    return float(np.vdot(w, t)) / curvature if curvature > 0 else float(np.vdot(p, p)) / max(float(np.vdot(p, u)), 1e-30)
 
 
 def _by_depth(
