@@ -72,7 +72,7 @@ def _descend(
     p, u = start, answer(start)
     touching = p > 0
     # The best multiple of the guess: its misfit is least in the energy norm.
-    share = -np.vdot(p, over) / max(np.vdot(p, u), 1e-30)
+    share = -1.0 * np.vdot(p, over) / max(np.vdot(p, u), 1e-30)
     if share > 0:
         p, u = p * share, u * share
     t, last, keep = np.zeros_like(p), 1.0, False
