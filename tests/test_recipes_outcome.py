@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from palpate.cli.main import main
-from palpate.core.errors import PalpateError, RunError, UnknownNameError
+from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameError
 from palpate.core.records import Observation
 from palpate.core.rollout import rollout
 from palpate.data.reader import open_dataset
@@ -17,6 +18,7 @@ from palpate.recipes.outcome import OutcomeConfig, inputs_of, train_outcome
 from palpate.recipes.outcome_data import EpisodeViews, gentle_rows
 from palpate.recipes.outcome_run import OutcomePredictor
 from palpate.worlds.gentle import GentleWorld
+from touch_fakes import encoder_run
 
 pytestmark = pytest.mark.slow
 
@@ -193,3 +195,32 @@ def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_
     curve = gain_curve(config, (CLEAR, Degradation(pixels=8), Degradation(zoom_sd=0.2)), lines.append)
     assert curve.size_error_mm.shape == (3,) and np.all(curve.low <= curve.gain) and np.all(curve.gain <= curve.high)
     assert 0.5 < curve.camera_error_mm < 20
+
+
+def test_a_learning_curve_compares_two_networks_for_touch_on_the_same_trials(gentle_data, tmp_path):
+    from palpate.learning.loop import TrainConfig
+    from palpate.recipes.gentle_study import FULL as BOTH
+    from palpate.recipes.gentle_study import StudyConfig, learning_curve
+    from palpate.recipes.outcome_data import FeatureSettings
+
+    encoder = encoder_run(tmp_path / "encoder")
+    base = OutcomeConfig(
+        data=gentle_data,
+        out=tmp_path,
+        folds=2,
+        width=16,
+        features=FeatureSettings(size=64, crops=0),
+        train=TrainConfig(epochs=1, batch_size=32, threads=1),
+    )
+    config = StudyConfig(
+        data=gentle_data, out=tmp_path / "out", seeds=(0,), groups=("trial",), models=(BOTH,), base=base, workers=1
+    )
+    studies = learning_curve(config, encoder, (6,), lambda line: None)
+    networks = (base.features.name, replace(base.features, touch_encoder=encoder).name)
+    for size, study in studies.items():
+        plain, felt = (study.select(FULL, "trial", backbone=name) for name in networks)
+        assert all(len(np.unique(part[0].trial)) == size for part in (plain, felt))
+        assert not np.array_equal(plain[0].probs, felt[0].probs)
+        assert set(study.difference(felt, plain)) == {"stable", "gentle", "both"}
+    with pytest.raises(DataError, match="ask for 2 to"):
+        train_outcome(replace(base, trials=100_000), lambda line: None)

@@ -10,16 +10,9 @@ from palpate.data.external.softgrasp import import_softgrasp
 from palpate.data.reader import open_dataset
 from palpate.learning.loop import TrainConfig, run_net
 from palpate.recipes.softgrasp import SoftgraspTraining, one_step_lines, train_softgrasp
-from palpate.recipes.softgrasp_data import (
-    PICTURE,
-    PictureSettings,
-    Scaling,
-    Windows,
-    held_out,
-    read_frames,
-    with_pictures,
-)
+from palpate.recipes.softgrasp_data import PICTURE, PictureSettings, read_frames, with_pictures
 from palpate.recipes.softgrasp_policy import ControlSettings, SoftgraspController, load_softgrasp
+from palpate.recipes.softgrasp_samples import Scaling, Windows, held_out
 from softgrasp_fakes import LIFT, STEPS, demonstration, observations, write
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "softgrasp_apple21"

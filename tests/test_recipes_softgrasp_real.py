@@ -194,6 +194,17 @@ def test_what_cannot_be_shown_is_told(data, tmp_path):
         write_demonstrations(tmp_path / "page.html", DemonstrationReport(episodes=[bare], stages=()), "bare")
 
 
+def test_frames_before_the_first_command_are_left_out(tmp_path):
+    episode = demonstration(0)
+    told = episode.streams["hand.joint_position"]
+    late = series("hand.command", told.values[1:], "share", JOINTS, told.times[1:] + 0.001, 30.0)
+    folder = write(tmp_path / "data", replace(episode, streams={**episode.streams, "hand.command": late}))
+    config = replace(SMALL, train=replace(SMALL.train, epochs=1))
+    result = predict_blocks(folder, config, blocks=2, tell=lambda line: None, progress=False)
+    assert 80 < len(result.time) < 89
+    assert all(np.isfinite(errors).all() for rows in result.errors.values() for errors in rows.values())
+
+
 def test_the_real_recording_is_predicted_in_blocks(tmp_path):
     if not REAL.is_dir():
         pytest.skip(f"no folder {REAL}")

@@ -11,10 +11,11 @@ from palpate.learning.checkpoint import load_run
 from palpate.learning.loop import TrainConfig, run_net
 from palpate.recipes.softgrasp import SoftgraspTraining, one_step_lines, read_senses, train_softgrasp
 from palpate.recipes.softgrasp_collection import DemonstrationConfig, collect_demonstrations
-from palpate.recipes.softgrasp_data import RATE_HZ, PictureSettings, Windows, read_frames
+from palpate.recipes.softgrasp_data import RATE_HZ, PictureSettings, read_frames
 from palpate.recipes.softgrasp_loop import SoftgraspTrials, grasp_softgrasp
 from palpate.recipes.softgrasp_policy import SoftgraspController, load_softgrasp
 from palpate.recipes.softgrasp_real import predict_blocks
+from palpate.recipes.softgrasp_samples import Windows
 from palpate.recipes.softgrasp_touch import FingerTouch, LiveTouch, with_touch
 from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
 from softgrasp_fakes import STEPS, demonstration, observations, write

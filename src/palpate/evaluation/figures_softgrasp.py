@@ -20,7 +20,8 @@ JOINTS = ("little", "ring", "middle", "index", "thumb bend", "thumb swing")
 PURPLE = "#cc79a7"
 COLOURS = (f.BLUE, f.SKY, f.GREEN, f.ORANGE, f.VERMILION, PURPLE)
 STAGES = {"preparation": f.GREY, "closing": f.SKY, "clutching": f.ORANGE, "re-clutching": f.VERMILION, "stable": f.GREEN}
-ATTENTION = {"image $S_I$": f.GREEN, "angle $S_A$": f.BLUE, "torque $S_T$": f.VERMILION}
+ATTENTION = {"image $S_I$": f.GREEN, "angle $S_A$": f.BLUE, "torque $S_T$": f.VERMILION, "touch": f.GREY}
+"""The scores of Eq. 8-10, and one for the touch that a hand may wear."""
 STATES = {"no contact": "#eceff2", "contact": f.ORANGE, "clutched": f.VERMILION}
 """Algorithm 1's states, in the order of their numbers."""
 PICTURES = 7
@@ -63,15 +64,16 @@ def grasp_figure(episode: Episode) -> str:
         ("fingertip force\nN", [("hand.fingertip_force", "-")], JOINTS[:5], COLOURS),
     ]
     if "predicted.attention" in streams:
-        panels.append(("attention", [("predicted.attention", "-")], tuple(ATTENTION), tuple(ATTENTION.values())))
+        kinds = dict(list(ATTENTION.items())[: streams["predicted.attention"].values.shape[1]])
+        panels.append(("attention", [("predicted.attention", "-")], tuple(kinds), tuple(kinds.values())))
     with f.style():
         made, axes = _stacked(episode, [1.5, 1.2, 1.2, 1.0][: len(panels)])
         for one, (label, series, names, colours) in zip(axes, panels, strict=True):
             _lines(one, episode, series, names, colours)
             one.set_ylabel(label)
-        if len(axes) == len(ATTENTION) + 1:
+        if panels[-1][0] == "attention":
             axes[-1].set_ylim(0, 1)
-            axes[-1].legend(loc="lower left", bbox_to_anchor=(0.0, 0.97), ncols=3, handlelength=1.2, borderaxespad=0.0)
+            axes[-1].legend(loc="lower left", bbox_to_anchor=(0.0, 0.97), ncols=4, handlelength=1.2, borderaxespad=0.0)
         handles, names = axes[0].get_legend_handles_labels()
         made.legend(handles[:6], names[:6], loc="outside lower center", ncols=6, handlelength=1.2)
         return f.svg_uri(made)

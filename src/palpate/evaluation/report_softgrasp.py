@@ -76,7 +76,8 @@ def attention_table(attention: Mapping[str, Mapping[str, np.ndarray]]) -> Table:
     columns = list(f.STAGES)
     lines = []
     for hardness, by_stage in attention.items():
-        for k, name in enumerate(("image", "angle", "torque")):
+        told = min((len(scores) for scores in by_stage.values()), default=0)
+        for k, name in enumerate(("image", "angle", "torque", "touch")[:told]):
             cells = (plain(float(by_stage[stage][k]), 2) if stage in by_stage else NOTHING for stage in columns)
             lines.append((f"{hardness}: {name}", *cells))
     return Table(

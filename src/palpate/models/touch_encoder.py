@@ -22,6 +22,8 @@ from torch.nn import functional
 from palpate.core.errors import DataError, PalpateError, RunError
 from palpate.models.backbones import IMAGENET
 
+CHANGE = ((128 / 255,) * 3, (16 / 255,) * 3)
+"""Mean and spread of the colours where the view is `change`: no change is 0. The spread is that of simulated and real touches."""
 UNIVERSAL = -1
 """Index of a sensor that has no tokens of its own."""
 UNIVERSAL_SHARE = 0.75
@@ -154,8 +156,9 @@ class TouchEncoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.register_buffer("mean", torch.tensor(IMAGENET[0]), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET[1]), persistent=False)
+        mean, std = CHANGE if config.view == "change" else IMAGENET
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
         self.patches = nn.Linear(config.patch_dim, width, bias=False)
         self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
         self.sensor = nn.Parameter(
@@ -200,7 +203,7 @@ class TouchEncoder(nn.Module):
         return self.sensor[torch.where(sensor < 0, known, sensor)]
 
     def normalise(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return pictures (..., H, W, 3), uint8 or floats 0 to 1, less the mean and by the spread of ImageNet's colours."""
+        """Return pictures (..., H, W, 3), uint8 or floats 0 to 1, by ImageNet's mean and spread, or `CHANGE`."""
         scaled = pictures.float() / 255.0 if pictures.dtype == torch.uint8 else pictures.float()
         return (scaled - self.mean) / self.std
 

@@ -107,6 +107,8 @@ class StudyConfig:
     shape: TouchEncoderConfig = field(default_factory=TouchEncoderConfig)
     epochs: tuple[int, int] = (10, 10)
     """Of stage 1 and of stage 2."""
+    batch_size: int = 64
+    """Of both."""
     seeds: int = 3
     folds: int = FOLDS
     """Of the probes."""
@@ -167,7 +169,14 @@ def training(config: StudyConfig, variant: Variant, stage: int, seed: int) -> An
         exclude=() if variant.sensors is None else config.sensors[variant.sensors :],
         without=of_stage,
         resume=True,
-        train=replace(plain.train, epochs=epochs, warmup_epochs=min(1.0, epochs / 2), seed=seed, threads=1),
+        train=replace(
+            plain.train,
+            epochs=epochs,
+            batch_size=config.batch_size,
+            warmup_epochs=min(1.0, epochs / 4),
+            seed=seed,
+            threads=1,
+        ),
     )
 
 

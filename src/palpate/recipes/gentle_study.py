@@ -83,6 +83,27 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
     return tables
 
 
+def learning_curve(config: StudyConfig, encoder: Path, sizes: Sequence[int], tell: Callable[[str], None]) -> dict[int, Study]:
+    """Return, by number of trials, predictions with touch seen by the ImageNet network and by a touch encoder (backbones of the study).
+
+    Args:
+        config: data of at least the largest size; of the models each is trained with both.
+        encoder: run of `palpate train touch`.
+        sizes: numbers of trials.
+        tell: gets a line for each part that is done.
+    """
+    features = {"imagenet": config.base.features, "encoder": replace(config.base.features, touch_encoder=encoder)}
+    found = {}
+    for size in sizes:
+        tables = []
+        for name, settings in features.items():
+            base = replace(config.base, features=settings, trials=size)
+            tables += cross_validations(replace(config, base=base, out=config.out / f"{size}-{name}"), lambda line: None)
+            tell(f"{size} trials, touch by the {name} network: done")
+        found[size] = Study([table for table in tables if table.ablation == "none"])
+    return found
+
+
 def size_error(reader: EpisodeReader, camera: Degradation, *, folds: int = 5, n: int = 600) -> float:
     """Return how exactly the camera measures the toy's half width: RMS error [m], toys held out.
 

@@ -40,6 +40,8 @@ class OutcomeConfig:
     out: Path
     also: tuple[Path, ...] = ()
     """Further data sets of the same task to train on, for example one collected on-policy."""
+    trials: int | None = None
+    """Learn from the first so many trials of `data` only, for learning curves; None: all."""
     modalities: tuple[str, ...] = MODALITIES
     folds: int = 5
     group: str = "trial"
@@ -125,6 +127,22 @@ def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: Featu
         for view in range(n_views)
     )
     return Samples(rows=rows, views=views)
+
+
+def first_trials(samples: Samples, n: int) -> Samples:
+    """Return the samples of the first `n` trials.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    rows = samples.rows
+    trials = np.unique(rows.trial)
+    if not 2 <= n <= len(trials):
+        raise DataError(f"{n} trials are asked for and the data has {len(trials)}; ask for 2 to {len(trials)}, or collect more")
+    kept = np.flatnonzero(rows.trial <= trials[n - 1])
+    arrays = {name: getattr(rows, name)[kept] for name in ("position", "trial", "object", "pose", "moment", "labels")}
+    rows = replace(rows, actions={name: values[kept] for name, values in rows.actions.items()}, **arrays)
+    return Samples(rows=rows, views=tuple(view.take(kept) for view in samples.views))
 
 
 def join_samples(parts: Sequence[Samples]) -> Samples:
@@ -285,7 +303,10 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     readers = [reader, *(open_dataset(path) for path in config.also)]
     backbone, touch_encoder = _touch_encoder(config, readers, tell)
     inputs = inputs_of(config.modalities, fingers(reader), task_of(reader))
-    samples = join_samples([load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers])
+    parts = [load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers]
+    if config.trials is not None:
+        parts[0] = first_trials(parts[0], config.trials)
+    samples = join_samples(parts)
     tell(f"{model_name(config.modalities)}: {len(np.unique(samples.rows.trial))} trials, {len(samples.rows.trial)} rows")
     metrics: dict[str, Any] = {}
     extra: dict[str, Any] = {}

@@ -27,12 +27,10 @@ from palpate.recipes.softgrasp_data import (
     TORQUE,
     Frames,
     PictureSettings,
-    Scaling,
-    Windows,
-    held_out,
     read_frames,
     with_pictures,
 )
+from palpate.recipes.softgrasp_samples import Scaling, Windows, held_out
 from palpate.recipes.softgrasp_touch import FingerTouch, with_touch
 from palpate.robots.glove_mapping import JOINTS
 
@@ -63,6 +61,10 @@ class SoftgraspTraining:
     """Sizes of the net; see `PolicyNetConfig`."""
     drop_rate: float = 0.0
     """Chance that a modality is called absent from a training sample; only with some may a policy be used without one."""
+    history_noise: float = 0.0
+    """Spread of the noise on the angles and torques of earlier frames in training, share of their range; the present frame stays exact. It
+    hides how the hand moved to the last digit, which a policy otherwise only continues (Wen et al., "Fighting copycat agents in behavioral
+    cloning from observation histories", 2020). The paper has none."""
     validation: float = 0.2
     """Share of each object's demonstrations that are held out."""
     train: TrainConfig = field(
@@ -76,8 +78,10 @@ class SoftgraspTraining:
         """Refuse settings that no training has."""
         if self.strategy not in STRATEGIES:
             raise UnknownNameError("strategy", self.strategy, STRATEGIES)
-        if self.stack < 1 or self.frameskip < 1 or not 0.0 <= self.drop_rate < 1.0:
-            raise PalpateError(f"stack and frameskip must be 1 or more and the drop rate in 0 to 1, got {self}")
+        if self.stack < 1 or self.frameskip < 1 or not 0.0 <= self.drop_rate < 1.0 or not self.history_noise >= 0.0:
+            raise PalpateError(
+                f"stack and frameskip must be 1 or more, the drop rate in 0 to 1 and the noise 0 or more, got {self}"
+            )
         if TOUCH in self.modalities and self.touch_encoder is None:
             raise PalpateError(
                 "touch needs a touch encoder: give --touch-encoder RUN, the folder of a run of `palpate train touch`"
@@ -209,14 +213,15 @@ def _windows(
         "chunk": shape.chunk if shape.strategy == "act" else 0,
     }
 
-    def sensed(rows: np.ndarray, drop_rate: float) -> Windows:
-        windows = Windows(rows=rows, drop_rate=drop_rate, **common)
+    def sensed(rows: np.ndarray, drop_rate: float, history_noise: float) -> Windows:
+        windows = Windows(rows=rows, drop_rate=drop_rate, history_noise=history_noise, **common)
         windows = replace(windows, rows=rows[windows.present().any(axis=1)])
         if not len(windows):
             raise DataError(f"no frame has any of {', '.join(shape.modalities)}; choose other modalities")
         return windows
 
-    return sensed(rows, config.drop_rate), sensed(frames.rows(np.flatnonzero(test)), 0.0) if test.any() else None
+    held = sensed(frames.rows(np.flatnonzero(test)), 0.0, 0.0) if test.any() else None
+    return sensed(rows, config.drop_rate, config.history_noise), held
 
 
 def _prepare(net: PolicyNet, training: Windows, config: SoftgraspTraining) -> None:

@@ -23,7 +23,8 @@ from palpate.models.backbones import build_backbone
 from palpate.models.softgrasp import TOUCH, PolicyNetConfig
 from palpate.models.softgrasp_baselines import build_policy
 from palpate.models.softgrasp_encoders import FeatureEncoder
-from palpate.recipes.softgrasp_data import RECIPE, PictureSettings, Scaling, small_picture
+from palpate.recipes.softgrasp_data import RECIPE, PictureSettings, small_picture
+from palpate.recipes.softgrasp_samples import Scaling
 from palpate.recipes.softgrasp_touch import FingerTouch, LiveTouch
 
 ENSEMBLE_DECAY = 0.01

@@ -28,8 +28,9 @@ from palpate.learning.loop import fit, run_net
 from palpate.models.softgrasp import PolicyNetConfig
 from palpate.models.softgrasp_baselines import build_policy, objective_of
 from palpate.recipes.softgrasp import SoftgraspTraining, read_senses
-from palpate.recipes.softgrasp_data import ANGLE, COMMAND, RECIPE, TORQUE, Frames, Scaling, Windows
+from palpate.recipes.softgrasp_data import ANGLE, COMMAND, RECIPE, TORQUE, Frames
 from palpate.recipes.softgrasp_human import STAGES, find_stages
+from palpate.recipes.softgrasp_samples import Scaling, Windows
 from palpate.robots.glove_mapping import JOINTS
 
 BLOCKS_FILE = "blocks.json"
@@ -144,8 +145,14 @@ def predict_blocks(
     config = config or SoftgraspTraining()
     reader = open_dataset(data)
     frames, shape, _ = read_senses(reader, config, progress=progress)
+    known = _known(frames)
+    if not known.any():
+        raise DataError(f"{data} has no frame whose angles and torques, last and next, are all known; nothing can be compared")
     tests, parts = [], []
-    for k, (train, test) in enumerate(block_splits(frames, blocks, config.frameskip * (config.stack - 1))):
+    for k, sides in enumerate(block_splits(frames, blocks, config.frameskip * (config.stack - 1))):
+        train, test = (rows[known[rows]] for rows in sides)
+        if not len(train) or not len(test):
+            raise DataError(f"block {k + 1} of {blocks} of {data} has no frame that is known on both sides; take fewer blocks")
         tests.append(test)
         parts.append({**_simple(frames, train, test), "policy": _policy(frames, train, test, config, shape, progress)})
         tell(f"block {k + 1} of {blocks}: learnt from {len(train)} frames, predicted {len(test)}")
@@ -189,6 +196,17 @@ def _policy(  # noqa: PLR0917 - all are those of the one caller
     fit(net, training, config.train, objective=objective_of(shape, config.objective), progress=progress)
     outputs = run_net(net, replace(training, rows=test, drop_rate=0.0), batch_size=256)
     return {kind: training.scaling.to_unit(kind[:-1], outputs[kind].numpy()) for kind in KINDS if kind in outputs}
+
+
+def _known(frames: Frames) -> np.ndarray:
+    """Return (n,) bool: frames that every predictor can be compared on, for angles and torques, last and next, are known.
+
+    In the first frame of a demonstration nothing was told yet.
+    """
+    here = np.isfinite(np.concatenate([frames.told, frames.torque], axis=1)).all(axis=1)
+    following = np.isfinite(np.concatenate([frames.next_angle, frames.next_torque], axis=1)).all(axis=1)
+    rows = np.arange(len(here))
+    return following & np.all([here[_before(frames, rows, k)] for k in range(RIDGE_FRAMES)], axis=0)
 
 
 def _simple(frames: Frames, train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, np.ndarray]]:

@@ -1,0 +1,71 @@
+"""The outcome model of gentle grasping with its touch seen by AnyTouch's encoder or by the ImageNet network: a learning curve.
+
+Usage: python benchmarks/touch_encoder.py --data DATA --encoder RUN --out FOLDER [--sizes 100 300 1000] [--seeds 2] [--models full touch]
+DATA is what `palpate collect gentle` makes, RUN what `palpate train touch` does. Toys are held out; differences are paired by trial and
+resampled by toy. Interrupted, it goes on with what is not done yet. Writes benchmarks/results/touch_encoder.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from palpate.evaluation.inputs import OUTCOMES
+from palpate.learning.loop import TrainConfig
+from palpate.recipes.gentle_study import StudyConfig, learning_curve
+from palpate.recipes.outcome import OutcomeConfig, model_name
+from palpate.recipes.outcome_data import FeatureSettings
+
+MODELS = {"full": ("vision", "touch", "action"), "touch": ("touch", "action"), "looked-at": ("vision", "touch")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs") / "touch-encoder")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=["full", "touch"])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--width", type=int, default=1024)
+    options = parser.parse_args()
+    base = OutcomeConfig(
+        data=options.data,
+        out=options.out,
+        width=options.width,
+        features=FeatureSettings(size=options.image_size, crops=0),
+        train=TrainConfig(epochs=options.epochs, learning_rate=1e-3, weight_decay=0.05, batch_size=256, threads=1),
+    )
+    models = tuple(MODELS[name] for name in options.models)
+    seeds = tuple(range(options.seeds))
+    config = StudyConfig(data=options.data, out=options.out, seeds=seeds, groups=("object",), models=models, base=base)
+    rows = []
+    for size, study in learning_curve(config, options.encoder, options.sizes, lambda line: print(line, flush=True)).items():
+        for model in map(model_name, models):
+            names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
+            imagenet, encoder = (study.select(model, "object", backbone=name) for name in names)
+            difference = study.difference(encoder, imagenet)
+            for outcome in OUTCOMES:
+                figures = [study.accuracy(part)[outcome] for part in (imagenet, encoder)] + [difference[outcome]]
+                rows.append(
+                    {"trials": size, "model": model, "outcome": outcome}
+                    | {
+                        name: [f.value, f.low, f.high]
+                        for name, f in zip(("imagenet", "encoder", "difference"), figures, strict=True)
+                    }
+                )
+                cells = "  ".join(f"{100 * f.value:6.1f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in figures)
+                print(f"{size:5} trials  {model:22} {outcome:7} imagenet, encoder, difference: {cells}")
+    result = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU", "seeds": options.seeds, "rows": rows}
+    path = Path(__file__).parent / "results" / "touch_encoder.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
