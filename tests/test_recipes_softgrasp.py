@@ -76,6 +76,18 @@ def test_samples_are_three_frames_five_apart_and_the_first_stands_for_those_befo
     assert np.isnan(late.targets["chunk"][0]).all(axis=1).tolist() == [False, False, True, True]
 
 
+def test_noise_is_on_what_was_sensed_before_and_never_on_the_present(data):
+    frames = read_frames(open_dataset(data))
+    rows = frames.rows(np.arange(2))[:40]
+    exact = Windows(frames=frames, rows=rows, scaling=Scaling.of(frames, rows), modalities=("angle", "torque"))
+    noisy = replace(exact, history_noise=0.05)
+    one, two = (next(w.epoch(np.random.default_rng(0), 40)) for w in (exact, noisy))
+    for name in ("angle", "torque"):
+        off = two.inputs[name] - one.inputs[name]
+        assert np.all(off[:, -1] == 0.0) and 0.04 < off[:, :-1].std() < 0.06
+        np.testing.assert_array_equal(two.targets["angles"], one.targets["angles"])
+
+
 def test_the_moments_before_the_lift_are_told_from_earlier_ones(data):
     lift = read_frames(open_dataset(data), lift_window=0.2).lift[:STEPS]
     assert np.flatnonzero(lift == 1).tolist() == list(range(LIFT - 5, LIFT + 1))

@@ -238,7 +238,9 @@ def _finger_boxes(axes: Axes, at: float, torque: np.ndarray) -> None:
 def rates_figure(rows: Rows) -> str:
     """Draw held, and held and not crushed, by configuration, the paper's success as diamonds."""
     names = list(rows.trials)
-    paper = [rate(rows.paper[name], tuple(int(i) for i in np.unique(trials.object))) for name, trials in rows.trials.items()]
+    paper = [
+        rate(rows.paper.get(name), tuple(int(i) for i in np.unique(trials.object))) for name, trials in rows.trials.items()
+    ]
     with f.style():
         made, (axes,) = f.blank(max(4.0, 1.25 * len(names) + 1.0), 3.0)
         series = [

@@ -37,8 +37,10 @@ MAPPING_DEVIATION = {
 """Table 1: standard deviation of the joint mapping's samples."""
 
 
-def rate(successes: int | tuple[int, ...], objects: tuple[int, ...] = tuple(range(1, OBJECTS + 1))) -> float | None:
-    """Return the share of successes on some objects; None where the paper gives no figures by object."""
+def rate(successes: int | tuple[int, ...] | None, objects: tuple[int, ...] = tuple(range(1, OBJECTS + 1))) -> float | None:
+    """Return the share of successes on some objects; None where the paper gives none, or none by object."""
+    if successes is None:
+        return None
     if isinstance(successes, int):
         return successes / (PER_OBJECT * OBJECTS) if len(objects) == OBJECTS else None
     return sum(successes[i - 1] for i in objects) / (PER_OBJECT * len(objects))

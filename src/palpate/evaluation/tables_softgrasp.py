@@ -103,7 +103,7 @@ class Rows:
     trials: Mapping[str, Trials]
     """By row name."""
     paper: Mapping[str, int | tuple[int, ...]]
-    """The paper's successes, by row name: of 120, or of 10 by object."""
+    """The paper's successes, by row name: of 120, or of 10 by object; a row of our own has none."""
     note: str = ""
 
 
@@ -145,7 +145,7 @@ def _or_none(trials: Trials, name: str, rows: np.ndarray) -> Interval | None:
 
 def _paper(rows: Rows, name: str, trials: Trials) -> float | None:
     """Return the paper's success on the objects that were tried here."""
-    return rate(rows.paper[name], tuple(int(i) for i in np.unique(trials.object)))
+    return rate(rows.paper.get(name), tuple(int(i) for i in np.unique(trials.object)))
 
 
 def object_table(rows: Rows) -> Table:
@@ -160,7 +160,7 @@ def object_table(rows: Rows) -> Table:
                 f"{int(np.nansum(trials.good[own]))}/{own.sum()}{f' ({lost})' if lost else ''}" if own.any() else NOTHING
             )
         lines.append((name, *cells, percent(float(np.nanmean(trials.good)))))
-        printed = rows.paper[name]
+        printed = rows.paper.get(name, 0)
         if not isinstance(printed, int):
             lines.append(("    paper", *(f"{k}/{PER_OBJECT}" for k in printed), percent(rate(printed))))
     return Table(
