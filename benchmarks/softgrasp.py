@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--demos", type=int, default=10)
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args()
-    base = SoftgraspTraining(history_noise=0.0)  # as in the paper; one more row of Table 6 has noise
+    base = SoftgraspTraining(history_noise=0.0, validation=0.2)  # no noise, as in the paper; one more row of Table 6 has it
     config = StudyConfig(
         data=options.data,
         out=options.out,
@@ -46,7 +46,7 @@ def main() -> None:
         trials=options.trials,
         seeds=options.seeds,
         workers=options.workers,
-        base=replace(base, train=replace(base.train, epochs=options.epochs)),
+        base=replace(base, train=replace(base.train, epochs=options.epochs, lr_decay=0.85)),
     )
     feedback = None
     if options.feedback:

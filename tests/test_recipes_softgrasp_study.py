@@ -57,10 +57,10 @@ def test_configurations_that_tables_share_are_made_once_and_short_ones_first(tmp
 def test_costly_strategies_get_fewer_epochs_over_which_the_rate_falls_as_far():
     base = SoftgraspTraining()
     act = Configuration(strategy="act", modalities=("image", "angle")).training(base, 3)
-    assert act.train.epochs == 8 and act.frame_dim == 32 and act.train.seed == 3
+    assert act.train.epochs == 16 and act.frame_dim == 32 and act.train.seed == 3
     np.testing.assert_allclose(act.train.lr_decay**act.train.epochs, base.train.lr_decay**base.train.epochs, rtol=1e-9)
     heavy = Configuration(loss_factor=0.5).training(base, 0)
-    assert heavy.objective.loss_factor == 0.5 and heavy.train.epochs == 20 and heavy.frame_dim == base.frame_dim
+    assert heavy.objective.loss_factor == 0.5 and heavy.train.epochs == 40 and heavy.frame_dim == base.frame_dim
     assert heavy.net(1280).width == 192 and act.net(1280).width == 96
 
 

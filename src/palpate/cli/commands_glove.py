@@ -115,7 +115,7 @@ class TrainSoftgrasp:
     """Share of the torque loss (Eq. 7)."""
     baseline: Literal["", "direct", "act", "timesformer"] = ""
     """One of the paper's baselines instead of SoftGrasp."""
-    epochs: int = 20
+    epochs: int = 40
     """Passes over the training data (the paper: 200, at a tenth of our learning rate)."""
     seed: int = 0
     """Seed of the split, initial weights and order."""

@@ -91,7 +91,7 @@ def train_softgrasp(config: commands.TrainSoftgrasp) -> None:
         modalities=words(config.modalities),
         touch_encoder=config.touch_encoder,
         objective=replace(defaults.objective, loss_factor=config.loss_factor),
-        train=replace(defaults.train, epochs=config.epochs, seed=config.seed),
+        train=defaults.train.over(config.epochs, seed=config.seed),
         resume=config.resume,
     )
     out = run(config.data, config.out, settings, tell=say)

@@ -1,8 +1,8 @@
 """How to train, and how the learning rate changes in the course of it."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from palpate.core.errors import RunError, UnknownNameError
 
@@ -46,6 +46,11 @@ class TrainConfig:
     """CPU threads; None leaves torch's setting."""
     checkpoint_period: float = 30.0
     """Least time between saved training states [s]."""
+
+    def over(self, epochs: int, *, seed: int | None = None) -> Self:
+        """Return the same with another number of epochs, over which the rate of an exponential schedule falls as far."""
+        decay = self.lr_decay ** (self.epochs / max(epochs, 1))
+        return replace(self, epochs=epochs, lr_decay=decay, seed=self.seed if seed is None else seed)
 
     def __post_init__(self) -> None:
         """Refuse a schedule that does not exist or fit, and less than one part."""

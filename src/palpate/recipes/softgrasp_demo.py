@@ -48,7 +48,7 @@ def run_demo(config: DemoConfig, tell: Callable[[str], None]) -> Path:
     )
     feedback = run_feedback(config.out, objects=KNOWN, demos=config.demos, seed=config.seed, workers=config.workers, felt=data)
     base = SoftgraspTraining()
-    base = replace(base, train=replace(base.train, epochs=config.epochs, seed=config.seed))
+    base = replace(base, train=base.train.over(config.epochs, seed=config.seed))
     study = StudyConfig(
         data=data, out=config.out / "study", tables=ROWS, trials=config.trials, seeds=1, workers=config.workers, base=base
     )
