@@ -52,7 +52,8 @@ def main() -> None:
     if options.feedback:
         feedback = run_feedback(options.out / "feedback", objects=config.objects, demos=options.demos, workers=options.workers)
     tables = read_study(config) if options.show else run_study(config, lambda line: print(line, flush=True))
-    asked = {name: str(value) for name, value in vars(options).items() if name != "show"}
+    asked = {name: value.name if isinstance(value, Path) else str(value) for name, value in vars(options).items()}
+    asked.pop("show")
     results = replace(gather(config, tables, feedback), config=asked)
     print(summary_text(results))
     command = f"python benchmarks/softgrasp.py --data {options.data} --out {options.out} --epochs {options.epochs}"
