@@ -203,10 +203,11 @@ def _known(frames: Frames) -> np.ndarray:
 
     In the first frame of a demonstration nothing was told yet.
     """
-    here = np.isfinite(np.concatenate([frames.told, frames.torque], axis=1)).all(axis=1)
-    following = np.isfinite(np.concatenate([frames.next_angle, frames.next_torque], axis=1)).all(axis=1)
-    rows = np.arange(len(here))
-    return following & np.all([here[_before(frames, rows, k)] for k in range(RIDGE_FRAMES)], axis=0)
+    known = np.isfinite(np.concatenate([frames.next_angle, frames.next_torque], axis=1)).min(axis=1)
+    now = np.isfinite(np.concatenate([frames.told, frames.torque], axis=1)).min(axis=1)
+    for k in range(RIDGE_FRAMES):
+        known &= now[_before(frames, np.arange(len(frames)), k)]
+    return known
 
 
 def _simple(frames: Frames, train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
