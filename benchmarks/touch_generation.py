@@ -35,6 +35,7 @@ def main() -> None:
     found = run_generation_study(replace(config, train=train), lambda line: print(line, flush=True))
     for table in generation_study_tables(found):
         print(f"\n{table.text()}")
+    found["data"] = options.data.name
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")

@@ -157,7 +157,7 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist; give a recording of glove and hand, .csv or .npz")
+        raise DataError(f"{path} is no file; give a recording of glove and hand, .csv or .npz")
     if path.suffix == ".csv":
         return _read_csv(path)
     if path.suffix != ".npz":
