@@ -131,7 +131,7 @@ def test_files_that_are_no_recording_are_named(tmp_path):
     (tmp_path / "b.txt").write_text("")
     with pytest.raises(DataError, match=r"\.csv or \.npz"):
         read_recording(tmp_path / "b.txt")
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="is no file"):
         read_recording(tmp_path / "c.csv")
 
 
