@@ -15,11 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from palpate.data.reader import open_dataset
 from palpate.evaluation.scores import Study
 from palpate.evaluation.tables_gentle import accuracy_table, difference_table
-from palpate.learning.loop import TrainConfig
 from palpate.recipes.gentle_report import oracle_predictions
-from palpate.recipes.gentle_study import StudyConfig, cross_validations, gain_curve
-from palpate.recipes.outcome import OutcomeConfig
-from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
+from palpate.recipes.gentle_study import StudyConfig, cross_validations, frozen_training, gain_curve
+from palpate.recipes.outcome_data import CLEAR, Degradation
 
 
 def main() -> None:
@@ -35,13 +33,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, nargs="*", default=[12], help="cameras of so many pixels across the window")
     parser.add_argument("--curve-seeds", type=int, default=2)
     options = parser.parse_args()
-    base = OutcomeConfig(
-        data=options.data,
-        out=options.out,
-        width=options.width,
-        features=FeatureSettings(size=options.image_size, crops=0),
-        train=TrainConfig(epochs=options.epochs, learning_rate=1e-3, weight_decay=0.05, batch_size=256, threads=1),
-    )
+    base = frozen_training(options.data, options.out, epochs=options.epochs, width=options.width, image_size=options.image_size)
     config = StudyConfig(
         data=options.data, out=options.out, seeds=tuple(range(options.seeds)), groups=tuple(options.groups), base=base
     )

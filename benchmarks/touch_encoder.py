@@ -15,10 +15,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from palpate.evaluation.inputs import OUTCOMES
-from palpate.learning.loop import TrainConfig
-from palpate.recipes.gentle_study import StudyConfig, learning_curve
-from palpate.recipes.outcome import OutcomeConfig, model_name
-from palpate.recipes.outcome_data import FeatureSettings
+from palpate.recipes.gentle_study import StudyConfig, frozen_training, learning_curve
+from palpate.recipes.outcome import model_name
 
 MODELS = {"full": ("vision", "touch", "action"), "touch": ("touch", "action"), "looked-at": ("vision", "touch")}
 
@@ -35,13 +33,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--width", type=int, default=1024)
     options = parser.parse_args()
-    base = OutcomeConfig(
-        data=options.data,
-        out=options.out,
-        width=options.width,
-        features=FeatureSettings(size=options.image_size, crops=0),
-        train=TrainConfig(epochs=options.epochs, learning_rate=1e-3, weight_decay=0.05, batch_size=256, threads=1),
-    )
+    base = frozen_training(options.data, options.out, epochs=options.epochs, width=options.width, image_size=options.image_size)
     models = tuple(MODELS[name] for name in options.models)
     seeds = tuple(range(options.seeds))
     config = StudyConfig(data=options.data, out=options.out, seeds=seeds, groups=("object",), models=models, base=base)

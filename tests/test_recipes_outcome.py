@@ -13,6 +13,7 @@ from palpate.evaluation.inputs import PredictionTable
 from palpate.evaluation.report_gentle import write_report
 from palpate.perception.localise import locate_object
 from palpate.recipes.gentle_report import gather
+from palpate.recipes.gentle_study import frozen_training
 from palpate.recipes.grasping import GraspConfig, grasp
 from palpate.recipes.outcome import OutcomeConfig, inputs_of, train_outcome
 from palpate.recipes.outcome_data import EpisodeViews, gentle_rows
@@ -168,20 +169,17 @@ def test_the_random_policy_and_a_model_use_one_rollout_loop(gentle_runs):
     assert set(result.decisions[-1].predicted) == {"stable", "gentle"}
 
 
+def small_training(data, out):
+    base = frozen_training(data, out, epochs=1, width=16, image_size=64)
+    return replace(base, folds=2, train=replace(base.train, batch_size=32))
+
+
 def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_path):
-    from palpate.learning.loop import TrainConfig
     from palpate.recipes.gentle_study import FULL as BOTH
     from palpate.recipes.gentle_study import VISION, StudyConfig, cross_validations, gain_curve
-    from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
+    from palpate.recipes.outcome_data import CLEAR, Degradation
 
-    base = OutcomeConfig(
-        data=gentle_data,
-        out=tmp_path,
-        folds=2,
-        width=16,
-        features=FeatureSettings(size=64, crops=0),
-        train=TrainConfig(epochs=1, batch_size=32, threads=1),
-    )
+    base = small_training(gentle_data, tmp_path)
     config = StudyConfig(
         data=gentle_data, out=tmp_path, seeds=(0, 1), groups=("trial",), models=(BOTH, VISION), base=base, workers=1
     )
@@ -198,20 +196,11 @@ def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_
 
 
 def test_a_learning_curve_compares_two_networks_for_touch_on_the_same_trials(gentle_data, tmp_path):
-    from palpate.learning.loop import TrainConfig
     from palpate.recipes.gentle_study import FULL as BOTH
     from palpate.recipes.gentle_study import StudyConfig, learning_curve
-    from palpate.recipes.outcome_data import FeatureSettings
 
     encoder = encoder_run(tmp_path / "encoder")
-    base = OutcomeConfig(
-        data=gentle_data,
-        out=tmp_path,
-        folds=2,
-        width=16,
-        features=FeatureSettings(size=64, crops=0),
-        train=TrainConfig(epochs=1, batch_size=32, threads=1),
-    )
+    base = small_training(gentle_data, tmp_path)
     config = StudyConfig(
         data=gentle_data, out=tmp_path / "out", seeds=(0,), groups=("trial",), models=(BOTH,), base=base, workers=1
     )

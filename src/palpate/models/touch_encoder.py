@@ -23,7 +23,7 @@ from palpate.core.errors import DataError, PalpateError, RunError
 from palpate.models.backbones import IMAGENET
 
 CHANGE = ((128 / 255,) * 3, (16 / 255,) * 3)
-"""Mean and spread of the colours where the view is `change`: no change is 0. The spread is that of simulated and real touches."""
+"""Mean and spread of the colours where the view is `change`: no change is 0. The spread is that of simulated touches by four sensors."""
 UNIVERSAL = -1
 """Index of a sensor that has no tokens of its own."""
 UNIVERSAL_SHARE = 0.75

@@ -55,8 +55,8 @@ class DecoderConfig:
     heads: int = 8
     """Heads of each block's attention."""
     near: bool = True
-    """Attention starts on neighbouring patches and learns where to go from there (d'Ascoli et al., "ConViT", 2021). Without, thousands
-    of steps pass before a small decoder looks at anything but what it is given at the same place."""
+    """Attention starts on neighbouring patches and learns where to go from there (d'Ascoli et al., "ConViT", 2021). What it
+    gains was not measured."""
     predict: bool = True
     """Guess the frame after a clip too (Eq. 2)."""
 

@@ -21,10 +21,11 @@ from palpate.data.reader import EpisodeReader, open_dataset
 from palpate.data.splits import grouped_folds
 from palpate.evaluation.inputs import GainCurve, PredictionTable
 from palpate.evaluation.scores import Study
+from palpate.learning.loop import TrainConfig
 from palpate.perception.localise import RISE
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
 from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_outcome
-from palpate.recipes.outcome_data import CLEAR, Degradation
+from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
 from palpate.sensors.camera import CameraConfig
 
 MODELS = (("vision", "touch", "action"), ("vision", "action"), ("vision", "touch"), ("touch", "action"), ("action",))
@@ -44,6 +45,17 @@ class StudyConfig:
     base: OutcomeConfig
     """Training of every model; data, out, modalities, group and seed are filled in."""
     workers: int = 2
+
+
+def frozen_training(data: Path, out: Path, *, epochs: int, width: int, image_size: int) -> OutcomeConfig:
+    """Return how a study trains its models: on features of frozen networks, one crop, on one thread."""
+    return OutcomeConfig(
+        data=data,
+        out=out,
+        width=width,
+        features=FeatureSettings(size=image_size, crops=0),
+        train=TrainConfig(epochs=epochs, learning_rate=1e-3, weight_decay=0.05, batch_size=256, threads=1),
+    )
 
 
 def _train(config: OutcomeConfig) -> Path:

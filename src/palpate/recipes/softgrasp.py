@@ -65,8 +65,6 @@ class SoftgraspTraining:
     """Spread of the noise on the angles and torques of earlier frames in training, share of their range; the present frame stays exact. It
     hides how the hand moved to the last digit, which a policy otherwise only continues (Wen et al., "Fighting copycat agents in behavioral
     cloning from observation histories", 2020). The paper has none."""
-    lift_periods: float = 6.0
-    """The policy lifts when its probabilities of every period so far add up to this."""
     validation: float = 0.1
     """Share of each object's demonstrations that are held out."""
     train: TrainConfig = field(
@@ -189,7 +187,6 @@ def _for_use(training: Windows, config: SoftgraspTraining) -> dict[str, Any]:
         "pictures": asdict(config.pictures),
         "frameskip": config.frameskip,
         "scaling": asdict(training.scaling),
-        "lift_periods": config.lift_periods,
         "lifts": bool(np.isfinite(training.frames.lift[training.rows]).any()),
         "may_lack": [m for m, there in zip(training.modalities, always, strict=True) if config.drop_rate or not there],
         "target": training.frames.target,

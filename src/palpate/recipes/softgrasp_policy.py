@@ -31,23 +31,18 @@ ENSEMBLE_DECAY = 0.01
 """Of ACT's temporal ensembling: an action planned i steps earlier than the oldest one that still counts weighs exp(-0.01 i)."""
 
 
-EARLIER_LIFT = 6.0
-"""Certain periods before the lift of runs that do not say."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ControlSettings:
     """How predictions become commands."""
 
     smoothing: float = 0.0
     """Share of the last command in the next, 0 to below 1; the hand's own smoothing and limits come after it."""
-    lift_periods: float | None = None
-    """The policy lifts when its probabilities of every period so far add up to this: 6 are 0.2 s of certainty at 30 Hz. None: what the
-    run was trained for (`SoftgraspTraining.lift_periods`)."""
+    lift_periods: float = 6.0
+    """The policy lifts when its probabilities of every period so far add up to this: 0.2 s of certainty at 30 Hz."""
 
     def __post_init__(self) -> None:
         """Refuse what would never move or never lift."""
-        if not 0.0 <= self.smoothing < 1.0 or not (self.lift_periods is None or self.lift_periods > 0.0):
+        if not 0.0 <= self.smoothing < 1.0 or not self.lift_periods > 0.0:
             raise PalpateError(f"smoothing lies in [0, 1), the periods of the lift above 0; got {self}")
 
 
@@ -92,8 +87,6 @@ class SoftgraspController:
         self.config = PolicyNetConfig.from_dict(run.net)
         self.modalities = self._allowed(modalities or self.config.modalities, run)
         self._may_lack, self._lifts = tuple(run.extra["may_lack"]), bool(run.extra["lifts"])
-        told = self.settings.lift_periods
-        self._lift_periods = float(run.extra.get("lift_periods", EARLIER_LIFT)) if told is None else told
         self.scaling = Scaling(**{kind: tuple(span) for kind, span in run.extra["scaling"].items()})
         self._frameskip = int(run.extra["frameskip"])
         self.net = build_policy(self.config)
@@ -150,7 +143,7 @@ class SoftgraspController:
             self._sure += float(predicted["lift"][0])
         keep = 0.0 if self._last is None else self.settings.smoothing
         self._last = angles if self._last is None else keep * self._last + (1.0 - keep) * angles
-        return Command(joints=self._last.copy(), lift=self._sure >= self._lift_periods, predicted=predicted)
+        return Command(joints=self._last.copy(), lift=self._sure >= self.settings.lift_periods, predicted=predicted)
 
     def _frame(self, observation: Observation) -> dict[str, np.ndarray]:
         """Return what the net takes of one observation, by modality; what was not sensed has no entry."""
