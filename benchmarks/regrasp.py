@@ -35,6 +35,7 @@ def main() -> None:
         "labels": results.labels,
         "table_one": {row[0]: row[1:] for row in table_one(results).rows},
         "models": {name: accuracy_figures(tables, generator(0)) for name, tables in results.predictions.items()},
+        "pictures": {name: accuracy_figures(tables, generator(0)) for name, tables in results.pictures.items()},
         "calibrated": {name: accuracy_figures(tables, generator(0)) for name, tables in results.calibrated.items()},
         "lines": [*calibration_lines(results), *gel_lines(results), *loop_lines(results)],
         "loops": {key: grasp_figures(rows, generator(0)) for key, rows in results.loops.items()},

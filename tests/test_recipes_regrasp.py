@@ -44,6 +44,8 @@ def test_the_whole_study_runs_and_its_page_holds_every_part(study, tmp_path):
     _, results = study
     assert set(results.predictions) == {FULL, "vision+action", "touch+action", "vision+touch"}
     assert len(results.predictions[FULL][0].trial) == 3 * TRIALS
+    assert set(results.pictures) == {FULL, "vision+action"}
+    assert not np.allclose(results.pictures[FULL][0].probs, results.predictions[FULL][0].probs)
     assert set(results.loops) >= {
         f"{FULL} easy success",
         f"{FULL} easy min-force",
@@ -51,6 +53,7 @@ def test_the_whole_study_runs_and_its_page_holds_every_part(study, tmp_path):
         f"{FULL}+ easy success",
     }
     text = summary_text(results)
+    assert "vision + action, vision a picture alone" in text
     assert "chance (majority)" in text and "gels never seen" in text and "expected calibration error" in text
     page = write_report(tmp_path / "report.html", results, "small", {"all": "palpate demo regrasp"}).read_text()
     for title in ("Table I", "Calibration", "Table II", "Least force", "What the model has learnt"):

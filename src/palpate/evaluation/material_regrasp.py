@@ -40,6 +40,8 @@ class RegraspResults:
     """By model, a table a seed: held-out predictions by object."""
     calibrated: dict[str, list[PredictionTable]]
     """The same after Platt scaling, fitted on the other folds."""
+    pictures: dict[str, list[PredictionTable]]
+    """As `predictions`, of models to which vision is a picture alone; without those that do not see."""
     unseen_gels: dict[str, PredictionTable]
     """`unseen` and `seen`: the full model on gels that it never saw, and on equally large folds of trials with gels it knows."""
     loops: dict[str, dict[str, Any]]

@@ -43,6 +43,8 @@ class OutcomeConfig:
     trials: int | None = None
     """Learn from the first so many trials of `data` only, for learning curves; None: all."""
     modalities: tuple[str, ...] = MODALITIES
+    numbers: bool = True
+    """Vision tells, beside its picture, what perception measured in it (`VISION_NUMBERS`). The papers' models see the picture alone."""
     folds: int = 5
     group: str = "trial"
     seed: int = 0
@@ -77,12 +79,15 @@ def task_of(reader: EpisodeReader) -> str:
     return reader.head.task
 
 
-def inputs_of(modalities: tuple[str, ...], touch: tuple[str, ...], task: str = "gentle") -> tuple[str, ...]:
-    """Return the net's inputs for these modalities and fingers."""
+def inputs_of(
+    modalities: tuple[str, ...], touch: tuple[str, ...], task: str = "gentle", *, numbers: bool = True
+) -> tuple[str, ...]:
+    """Return the net's inputs for these modalities and fingers; with `numbers`, vision is more than its picture."""
     for name in modalities:
         if name not in MODALITIES:
             raise UnknownNameError("modality", name, MODALITIES)
-    out: list[str] = ["vision", *VISION_NUMBERS[task]] if "vision" in modalities else []
+    measured = VISION_NUMBERS[task] if numbers else ()
+    out: list[str] = ["vision", *measured] if "vision" in modalities else []
     if "touch" in modalities:
         if not touch:
             raise PalpateError("this data set has no touch; leave `touch` out of --modalities")
@@ -302,7 +307,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
         torch.set_num_threads(config.train.threads)
     readers = [reader, *(open_dataset(path) for path in config.also)]
     backbone, touch_encoder = _touch_encoder(config, readers, tell)
-    inputs = inputs_of(config.modalities, fingers(reader), task_of(reader))
+    inputs = inputs_of(config.modalities, fingers(reader), task_of(reader), numbers=config.numbers)
     parts = [load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers]
     if config.trials is not None:
         parts[0] = first_trials(parts[0], config.trials)

@@ -16,7 +16,15 @@ from palpate.learning.loop import predict
 from palpate.models.backbones import build_backbone
 from palpate.models.outcome import NetScorer, OutcomeNetConfig
 from palpate.perception.views import object_view, touch_view
-from palpate.recipes.outcome import OutcomeConfig, inputs_of, load_samples, model_name, prediction_table, task_of
+from palpate.recipes.outcome import (
+    VISION_NUMBERS,
+    OutcomeConfig,
+    inputs_of,
+    load_samples,
+    model_name,
+    prediction_table,
+    task_of,
+)
 from palpate.recipes.outcome_data import FeatureSettings, fingers
 from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
 
@@ -114,7 +122,9 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
     task = task_of(reader)
     if task != run.extra.get("task", "gentle"):
         raise DataError(f"{data} holds trials of {task!r}, {folder} was trained on {run.extra.get('task', 'gentle')!r}")
-    inputs = inputs_of(modalities, fingers(reader), task)
+    shape = OutcomeNetConfig.from_dict(run.net)
+    numbers = set(VISION_NUMBERS[task]) <= set(shape.inputs)
+    inputs = inputs_of(modalities, fingers(reader), task, numbers=numbers)
     weights = run.extra.get("backbone_weights")
     settings = FeatureSettings(
         backbone=run.extra["backbone"],
@@ -124,7 +134,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
         touch_encoder=folder / FOLDER if run.extra.get("touch_encoder") else None,
     )
     samples = load_samples(reader, inputs, settings, raw=bool(run.extra.get("fine_tuned")))
-    net = OutcomeNetConfig.from_dict(run.net).build()
+    net = shape.build()
     net.load_state_dict(dict(run.weights))
     config = OutcomeConfig(
         data=data, out=folder, modalities=modalities, group="object", seed=run.extra["seed"], features=settings

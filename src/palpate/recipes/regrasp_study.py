@@ -43,6 +43,8 @@ from palpate.worlds.regrasp import RegraspConfig
 
 MODELS = (("vision", "action"), ("touch", "action"), ("vision", "touch", "action"), ("vision", "touch"))
 """Table I, in its order; chance is the fifth row."""
+PICTURES = (MODELS[0], MODELS[2])
+"""Trained once more with vision as a picture alone, as the paper's models see it: without the place of the object from depth."""
 FULL, VISION = "vision+touch+action", "vision+action"
 
 
@@ -84,7 +86,10 @@ def run_study(config: StudyConfig, tell: Callable[[str], None]) -> RegraspResult
     lap(f"{config.trials} trials")
     _features(data, config)
     lap("image features")
-    _train_all([_training(config, model, seed) for seed in range(config.seeds) for model in MODELS], config.workers, tell)
+    seeds = range(config.seeds)
+    trainings = [_training(config, model, seed) for seed in seeds for model in MODELS]
+    trainings += [_training(config, model, seed, numbers=False) for seed in seeds for model in PICTURES]
+    _train_all(trainings, config.workers, tell)
     lap("models, cross-validated by object")
     loops = {}
     full, vision = (str(_training(config, m, 0).out) for m in (MODELS[2], MODELS[0]))
@@ -119,10 +124,13 @@ def run_study(config: StudyConfig, tell: Callable[[str], None]) -> RegraspResult
     reader = open_dataset(data)
     found = {
         kind: {
-            model_name(m): [PredictionTable.load(_training(config, m, s).out / f"{kind}.npz") for s in range(config.seeds)]
-            for m in MODELS
+            model_name(m): [PredictionTable.load(_training(config, m, s).out / f"{kind}.npz") for s in seeds] for m in MODELS
         }
         for kind in ("predictions", "calibrated")
+    }
+    found["pictures"] = {
+        model_name(m): [PredictionTable.load(_training(config, m, s, numbers=False).out / "predictions.npz") for s in seeds]
+        for m in PICTURES
     }
     probability = reader.column("array.stability_probability")[:, 0]
     labels = {
@@ -138,21 +146,25 @@ def _settings(config: StudyConfig) -> FeatureSettings:
     return FeatureSettings(size=config.image_size, crops=0)
 
 
-def _training(config: StudyConfig, modalities: tuple[str, ...], seed: int, also: tuple[Path, ...] = ()) -> OutcomeConfig:
+def _training(
+    config: StudyConfig, modalities: tuple[str, ...], seed: int, *, also: tuple[Path, ...] = (), numbers: bool = True
+) -> OutcomeConfig:
     """Return the training run of one model and seed; only what the closed loop needs is also trained on all data."""
     name = model_name(modalities)
-    base = OutcomeConfig(data=config.out / "data", out=config.out / "runs" / f"{name}{'+' if also else ''}-{seed}")
+    suffix = f"{'+' if also else ''}{'' if numbers else ',picture'}-{seed}"
+    base = OutcomeConfig(data=config.out / "data", out=config.out / "runs" / f"{name}{suffix}")
     return OutcomeConfig(
         data=base.data,
         out=base.out,
         also=also,
         modalities=modalities,
+        numbers=numbers,
         folds=config.folds,
         group="object",
         seed=seed,
         features=_settings(config),
         train=TrainConfig(**{**vars(base.train), "epochs": config.epochs, "threads": 1}),
-        final=seed == 0 and name in (FULL, VISION),
+        final=seed == 0 and numbers and name in (FULL, VISION),
         ablations=False,
         resume=True,
     )
