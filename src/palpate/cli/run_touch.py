@@ -1,7 +1,26 @@
 """Commands of touch across sensors."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from palpate.cli import commands_touch as commands
 from palpate.cli.tell import say, tell_import, write_json
+
+if TYPE_CHECKING:
+    from palpate.learning.schedule import TrainConfig
+
+
+def _as_asked(train: "TrainConfig", config: commands.TrainTouch | commands.Generate) -> "TrainConfig":
+    """Return the training with what the command says; its warm-up is half of a short one at most."""
+    return replace(
+        train,
+        epochs=config.epochs,
+        warmup_epochs=min(train.warmup_epochs, config.epochs / 2),
+        batch_size=config.batch,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        threads=config.threads or None,
+    )
 
 
 def import_touch(config: commands.ImportFolders) -> None:
@@ -15,23 +34,13 @@ def import_touch(config: commands.ImportFolders) -> None:
 
 def train_touch(config: commands.TrainTouch) -> None:
     """Run `palpate train touch`."""
-    from dataclasses import replace
-
     from palpate.recipes.anytouch import AnyTouchConfig
     from palpate.recipes.anytouch import train_touch as run
 
     same = {name: getattr(config, name) for name in ("data", "out", "stage", "encoder", "init", "held_out", "resume")}
     settings = AnyTouchConfig(**same, exclude=names(config.exclude), without=names(config.without))
     settings = replace(settings, shape=replace(settings.shape, view=config.view, size=config.size))
-    train = replace(
-        settings.train,
-        epochs=config.epochs,
-        warmup_epochs=min(settings.train.warmup_epochs, config.epochs / 2),
-        batch_size=config.batch,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        threads=config.threads or None,
-    )
+    train = _as_asked(settings.train, config)
     folder = run(replace(settings, train=train), say)
     say(f"run written to {folder}")
 
@@ -60,21 +69,11 @@ def probe(config: commands.Probe) -> None:
 
 def generate(config: commands.Generate) -> None:
     """Run `palpate generate`."""
-    from dataclasses import replace
-
     from palpate.recipes.touch_generation import SHEET, GenerationConfig, generate_touch, generation_table
 
     same = {name: getattr(config, name) for name in ("run", "data", "source", "target", "out", "tune", "held_out")}
     settings = GenerationConfig(**same)
-    train = replace(
-        settings.train,
-        epochs=config.epochs,
-        warmup_epochs=min(settings.train.warmup_epochs, config.epochs / 2),
-        batch_size=config.batch,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        threads=config.threads or None,
-    )
+    train = _as_asked(settings.train, config)
     figures = generate_touch(replace(settings, train=train), say)
     say(generation_table(figures).text())
     say(f"run written to {config.out}, pictures to {config.out / SHEET}")
