@@ -1,7 +1,7 @@
 """Tables I and II of More Than a Feeling, calibration, least force and the analyses, in full.
 
-Usage: python benchmarks/regrasp.py [--out runs/regrasp] [--trials 2500] [--seeds 3] [--grasps 10] [--on-policy 1000] [--epochs 8].
-Writes OUT/report.html and benchmarks/results/regrasp.json; goes on where it was interrupted. About 45 minutes on two idle cores.
+Usage: python benchmarks/regrasp.py [--out runs/regrasp] [--trials 10000] [--seeds 3] [--grasps 10] [--on-policy 1000] [--epochs 4].
+Writes OUT/report.html and benchmarks/results/regrasp.json; goes on where it was interrupted. About 75 minutes on two idle cores.
 """
 
 import argparse

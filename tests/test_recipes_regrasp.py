@@ -53,7 +53,7 @@ def test_the_whole_study_runs_and_its_page_holds_every_part(study, tmp_path):
         f"{FULL}+ easy success",
     }
     text = summary_text(results)
-    assert "vision + action, vision a picture alone" in text
+    assert "vision a picture alone: vision + action" in text
     assert "chance (majority)" in text and "gels never seen" in text and "expected calibration error" in text
     page = write_report(tmp_path / "report.html", results, "small", {"all": "palpate demo regrasp"}).read_text()
     for title in ("Table I", "Calibration", "Table II", "Least force", "What the model has learnt"):

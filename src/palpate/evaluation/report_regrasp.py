@@ -28,6 +28,7 @@ from palpate.evaluation.tables import NOTHING, Table, model_title, percent, poin
 
 FULL, TOUCH, VISION, BLIND = "vision+touch+action", "touch+action", "vision+action", "vision+touch"
 _EXAMPLES = 6
+_ALONE = "vision a picture alone"
 
 
 def chance(results: RegraspResults) -> Interval:
@@ -43,7 +44,7 @@ def table_one(results: RegraspResults) -> Table:
     rng = generator(0)
     rows = [("chance (majority)", percent(chance(results)), NOTHING, NOTHING, f"{100 * paper.TABLE_I['chance']:.1f}")]
     models = [(model_title(name), name, tables) for name, tables in results.predictions.items()]
-    models += [(f"{model_title(name)}, vision a picture alone", name, tables) for name, tables in results.pictures.items()]
+    models += [(f"{_ALONE}: {model_title(name)}", name, tables) for name, tables in results.pictures.items()]
     for title, name, tables in models:
         rows.append(
             (
@@ -68,20 +69,21 @@ def table_one(results: RegraspResults) -> Table:
 
 def gains_table(results: RegraspResults) -> Table:
     """Return the paired differences between the models of Table I."""
-    rng = generator(0)
-    alone = {**results.predictions, **results.pictures}
-    pairs = [(a, b, results.predictions, "") for a, b in ((FULL, VISION), (FULL, TOUCH), (TOUCH, VISION), (FULL, BLIND))]
-    pairs += [(a, b, alone, ", vision a picture alone") for a, b in ((FULL, VISION), (FULL, TOUCH), (TOUCH, VISION))]
+    rng, told, alone = generator(0), results.predictions, {**results.predictions, **results.pictures}
+    pairs = ((FULL, VISION), (FULL, TOUCH), (TOUCH, VISION))
+    compared = [("", a, b, told, told) for a, b in (*pairs, (FULL, BLIND))]
+    compared += [(f"{_ALONE}: ", a, b, alone, alone) for a, b in pairs]
+    compared += [(f"what the place adds to {_ALONE}: ", FULL, FULL, told, alone)]
     rows = []
-    for a, b, models, how in pairs:
-        one, other = models[a], models[b]
-        stated = 100 * (paper.TABLE_I[a] - paper.TABLE_I[b])
+    for how, a, b, one, other in compared:
+        stated = f"{100 * (paper.TABLE_I[a] - paper.TABLE_I[b]):+.1f}" if a != b else NOTHING
+        title = model_title(a) if a == b else f"{model_title(a)} - {model_title(b)}"
         rows.append(
             (
-                f"{model_title(a)} - {model_title(b)}{how}",
-                points(gain(one, other, rng)),
-                points(gain(one, other, rng, "initial")),
-                f"{stated:+.1f}",
+                f"{how}{title}",
+                points(gain(one[a], other[b], rng)),
+                points(gain(one[a], other[b], rng, "initial")),
+                stated,
             )
         )
     return Table(

@@ -53,7 +53,7 @@ class StudyConfig:
     """How large a study."""
 
     out: Path
-    trials: int = 5000
+    trials: int = 10_000
     seeds: int = 3
     """Training seeds of Table I."""
     folds: int = 3
