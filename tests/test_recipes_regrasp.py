@@ -51,6 +51,7 @@ def test_the_whole_study_runs_and_its_page_holds_every_part(study, tmp_path):
         f"{FULL} easy min-force",
         "cylinder easy success",
         f"{FULL}+ easy success",
+        f"{FULL}+ easy min-force",
     }
     text = summary_text(results)
     assert "vision a picture alone: vision + action" in text

@@ -173,18 +173,24 @@ def loop_lines(results: RegraspResults) -> list[str]:
         for name in (VISION, "cylinder"):
             difference = paired_success(full, results.loops[f"{name} {objects} success"], rng)
             lines.append(f"{objects}: {model_title(FULL)} - {_title(name)} {points(difference)}")
-        least = results.loops.get(f"{FULL} {objects} min-force")
-        if least:
-            lines.append(
-                f"{objects}: least force - most likely success {points(paired_success(least, full, rng))} in success, with "
-                f"{100 * force_ratio(least, full):.0f} % of the force"
-            )
-            n, low, high = sure_forces(least, full)
-            if n:
-                lines.append(
-                    f"{objects}: in the {n} trials with a grasp that is sure enough, least force takes {low:.1f} N, "
-                    f"the most likely success {high:.1f} N"
-                )
+        for policy, how in ((FULL, ""), (f"{FULL}+", ", after on-policy training")):
+            if least := results.loops.get(f"{policy} {objects} min-force"):
+                lines += _force_lines(f"{objects}{how}", least, results.loops[f"{policy} {objects} success"], rng)
+    return lines
+
+
+def _force_lines(title: str, least: dict[str, Any], full: dict[str, Any], rng: np.random.Generator) -> list[str]:
+    """Return what the least force costs in success and saves in force, over all trials and where a grasp is sure enough."""
+    lines = [
+        f"{title}: least force - most likely success {points(paired_success(least, full, rng))} in success, with "
+        f"{100 * force_ratio(least, full):.0f} % of the force"
+    ]
+    n, low, high = sure_forces(least, full)
+    if n:
+        lines.append(
+            f"{title}: in the {n} trials with a grasp that is sure enough, least force takes {low:.1f} N, "
+            f"the most likely success {high:.1f} N"
+        )
     return lines
 
 

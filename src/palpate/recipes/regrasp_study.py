@@ -109,6 +109,8 @@ def run_study(config: StudyConfig, tell: Callable[[str], None]) -> RegraspResult
         for objects in config.sets:
             for name, run in zip((FULL, VISION), again, strict=True):
                 loops[f"{name}+ {objects} success"] = _loop(config, f"{name}+", str(run.out), objects, GripObjective())
+            least = GripObjective(kind="min-force")
+            loops[f"{FULL}+ {objects} min-force"] = _loop(config, f"{FULL}+", str(again[0].out), objects, least)
         lap("on-policy data, second training, closed loop")
     states = config.out / "states"
     unseen = RegraspTask(world=RegraspConfig(objects="easy"))
