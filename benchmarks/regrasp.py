@@ -31,7 +31,7 @@ def main() -> None:
     write_report(options.out / "report.html", results, "study", {"this run": f"python benchmarks/regrasp.py {words}"})
     found = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
-        "config": results.config,
+        "config": {key: value for key, value in results.config.items() if key not in ("out", "workers", "resume")},
         "labels": results.labels,
         "table_one": {row[0]: row[1:] for row in table_one(results).rows},
         "models": {name: accuracy_figures(tables, generator(0)) for name, tables in results.predictions.items()},
