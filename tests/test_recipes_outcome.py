@@ -136,6 +136,8 @@ def test_bad_requests_say_what_is_allowed(gentle_data, gentle_runs, tmp_path, ca
         inputs_of(("touch",), ())
     with pytest.raises(UnknownNameError):
         inputs_of(("smell",), ())
+    assert inputs_of(("vision", "action"), (), "regrasp") == ("vision", "place", "action")
+    assert inputs_of(("vision", "action"), (), "regrasp", numbers=False) == ("vision", "action")
 
 
 def test_fine_tuning_runs_end_to_end_from_raw_views(gentle_data, tmp_path):
