@@ -40,7 +40,7 @@ SPACING = 1 / ClipSettings().rate_hz
 IMAGENET_SIZE = 160
 """Side of what the frozen ImageNet network sees [px]."""
 BACKBONE = "efficientnet_lite0"
-VERSION = 1
+VERSION = 2
 """Of the way clips are chosen: another one makes kept ones stale."""
 
 
