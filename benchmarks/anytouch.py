@@ -1,6 +1,7 @@
 """AnyTouch's Tables 1 and 6 and the unseen sensor in our setting: a small encoder on simulated aligned touch.
 
 Usage: python benchmarks/anytouch.py --data DATA [DATA ...] --probe PROBE [--real PHYSICLEAR] [--size small|full] [--view change|picture]
+       [--pool class|patches]
        [--seeds 1]
 DATA and PROBE are what `palpate collect touch` makes with the sensors gelsight, digit, duragel and gelsight-mini, PROBE with a seed of its
 own (or one of DATA: then only the objects held out count); PHYSICLEAR is what `palpate import octopi` makes. Goes on where it was
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / "anytouch-study")
     parser.add_argument("--size", choices=tuple(SIZES), default="small")
     parser.add_argument("--view", choices=("change", "picture"), default="change")
+    parser.add_argument("--pool", choices=("class", "patches"), default="class")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables", nargs="+", default=["ablations", "sensors", "unseen"])
@@ -50,6 +52,7 @@ def main() -> None:
         epochs=size["epochs"],
         batch_size=size["batch_size"],
         seeds=options.seeds,
+        pool=options.pool,
         workers=options.workers,
         tables=tuple(options.tables),
     )

@@ -225,7 +225,11 @@ def test_a_small_study_has_every_row_and_goes_on_where_it_was(data, tmp_path):
     assert "hardness, last sensor, nearest tokens" in found["rows"][UNSEEN]
     again = []
     assert json.dumps(run_study(study, again.append)) == json.dumps(found)
+    pooled = run_study(replace(study, pool="patches"), again.append)
     assert not any(word.startswith("trained") for word in again)
+    assert (pooled["pool"], found["pool"]) == ("patches", "class")
+    rows, others = ({name: row["hardness"]["value"] for name, row in f["rows"].items()} for f in (found, pooled))
+    assert {name for name in rows if rows[name] != others[name]} >= {WHOLE} and rows["imagenet"] == others["imagenet"]
     tables = "\n".join(table.text() for table in study_tables(found))
     assert "nearest sensor's tokens" in tables and "imagenet" in tables
     assert write_study(tmp_path / "page.html", found, {"study": "benchmarks/anytouch.py"}).stat().st_size > 3000

@@ -113,6 +113,10 @@ def test_an_encoder_uses_the_tokens_that_are_asked_for(data):
     np.testing.assert_array_equal(differ, felt.sensor == "digit")
     first = net(torch.from_numpy(felt.clips("clip", np.array([3]))[0]), torch.zeros(4, dtype=torch.int64) - 1)
     np.testing.assert_allclose(universal[3], first.pooled.detach().mean(dim=0).numpy(), atol=1e-5)
+    assert first.patches.shape == (4, 32)
+    torch.testing.assert_close(first.patches, torch.cat([first.tokens.mean(dim=1), first.tokens.max(dim=1).values], dim=1))
+    patches = encode(net, felt, "universal").patches[3]
+    np.testing.assert_allclose(patches, first.patches.detach().mean(dim=0).numpy(), atol=1e-5)
 
 
 def test_an_untrained_encoder_is_the_same_again_and_leaves_the_random_state_alone():
@@ -131,7 +135,8 @@ def test_the_whole_probe_has_its_baselines_on_the_same_objects(data):
     found = run_probe(
         ProbeConfig(run="imagenet", data=data, target="hardness", folds=3, seeds=(0,)), words.append, progress=False
     )
-    assert list(found["rows"]) == ["imagenet", "untrained", "untrained, less rest", "hand-made"]
+    plain = ["imagenet", "untrained", "untrained, less rest", "untrained, patches less rest", "hand-made"]
+    assert list(found["rows"]) == plain
     assert {row["groups"] for row in found["rows"].values()} == {12}
     assert found["measure"] == "Spearman" and found["touches"] == 24 and not found["held_out_only"]
     assert found["rows"]["imagenet"]["value"] > 0.5

@@ -107,6 +107,11 @@ class TouchFeatures(NamedTuple):
     tokens: torch.Tensor
     """(B, N, D) patches after the last norm, or (B, K, D) of those kept."""
 
+    @property
+    def patches(self) -> torch.Tensor:
+        """(B, 2 D) mean and largest of each number over the patches: what a class token that no label has trained may miss."""
+        return torch.cat([self.tokens.mean(dim=1), self.tokens.amax(dim=1)], dim=1)
+
 
 class Block(nn.Module):
     """A transformer block, norms first, as in CLIP."""

@@ -69,6 +69,8 @@ class Task:
     sensors: Literal["all", "first", "last"] = "all"
     tokens: Literal["own", "nearest"] = "own"
     """`nearest`: a sensor without tokens gets those of the trained sensor whose mean picture is most like its own."""
+    pool: Literal["class", "patches"] = "class"
+    """What a probe sees of an encoder: the class token, as in the paper, or mean and largest over its patches."""
 
 
 TASKS = (
@@ -116,6 +118,8 @@ class StudyConfig:
     tables: tuple[str, ...] = ("ablations", "sensors", "unseen")
     targets: tuple[str, ...] = ("material", "hardness", "roughness")
     """Of the probes."""
+    pool: Literal["class", "patches"] = "class"
+    """See `Task.pool`."""
 
     def __post_init__(self) -> None:
         """Refuse tables that do not exist and too few sensors."""
@@ -144,7 +148,8 @@ class StudyConfig:
         if name in (UNSEEN, UNSEEN_PLAIN):
             chosen += NEAREST_TASKS
         wanted = (*self.targets, "neighbours")
-        return tuple(task for task in chosen if task.target in wanted and (self.real is not None or not task.real))
+        asked = (task for task in chosen if task.target in wanted and (self.real is not None or not task.real))
+        return tuple(replace(task, pool=self.pool) for task in asked)
 
 
 def sensor_row(sensors: tuple[str, ...], n: int) -> str:
@@ -243,7 +248,7 @@ def _felt(config: StudyConfig, real: bool) -> FeltTouches:
 
 def _judge(config: StudyConfig, name: str, seed: int) -> Judged:
     """Judge one variant or baseline of one seed by all its tasks, or read what was found before."""
-    path = config.out / f"seed-{seed}" / f"judged-{_slug(name)}.json"
+    path = config.out / f"seed-{seed}" / f"judged-{config.pool}-{_slug(name)}.json"
     tasks = config.tasks(name)
     found: Judged = json.loads(path.read_text()) if path.exists() else {}
     missing = [task for task in tasks if task.name not in found]
@@ -280,7 +285,8 @@ def _features(name: str, net: TouchEncoder | None, task: Task, felt: FeltTouches
     encoded = encode(net, felt, tokens)
     if task.target == "neighbours":
         return encoded.embedding
-    return encoded.pooled - encode(net, felt, tokens, part="rest").pooled
+    rest = encode(net, felt, tokens, part="rest")
+    return encoded.pooled - rest.pooled if task.pool == "class" else encoded.patches - rest.patches
 
 
 def _score(config: StudyConfig, task: Task, felt: FeltTouches, features: np.ndarray) -> dict[str, Any]:
@@ -335,6 +341,7 @@ def study_figures(config: StudyConfig, found: Mapping[str, Sequence[Judged]]) ->
         "seeds": config.seeds,
         "epochs": list(config.epochs),
         "encoder": config.shape.to_dict(),
+        "pool": config.pool,
         "rows": rows,
         "sensor_rows": [sensor_row(config.sensors, n) for n in range(1, len(config.sensors) - 1)],
     }

@@ -35,7 +35,9 @@ class Encoded:
     """What an encoder says of every felt touch; rows of NaN where it has nothing to say it of."""
 
     pooled: np.ndarray
-    """(N, D) for tasks."""
+    """(N, D) for tasks: the class token."""
+    patches: np.ndarray
+    """(N, 2 D) for tasks: mean and largest over the patches (`TouchFeatures.patches`)."""
     embedding: np.ndarray
     """(N, E) for comparing touches."""
 
@@ -55,7 +57,8 @@ def encode(net: TouchEncoder, felt: FeltTouches, tokens: str = "own", *, part: s
     """
     sensor = token_indices(net.config, felt.sensor, tokens)
     rows = np.flatnonzero(felt.present(part))
-    pooled, embedding = (np.full((len(felt), n), np.nan, np.float32) for n in (net.config.width, net.config.embed))
+    width = net.config.width
+    pooled, patches, embedding = (np.full((len(felt), n), np.nan, np.float32) for n in (width, 2 * width, net.config.embed))
     device = next(net.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
@@ -63,11 +66,10 @@ def encode(net: TouchEncoder, felt: FeltTouches, tokens: str = "own", *, part: s
             clips = torch.from_numpy(_seen(net.config, felt, part, batch)).to(device)
             index = torch.from_numpy(sensor[batch]).to(device).repeat_interleave(clips.shape[1])
             found = net(clips.flatten(0, 1), index)
-            pooled[batch] = found.pooled.unflatten(0, clips.shape[:2]).mean(dim=1).float().cpu().numpy()
-            embedding[batch] = (
-                functional.normalize(found.embedding, dim=1).unflatten(0, clips.shape[:2]).mean(dim=1).float().cpu().numpy()
-            )
-    return Encoded(pooled=pooled, embedding=embedding)
+            each = (found.pooled, found.patches, functional.normalize(found.embedding, dim=1))
+            for out, rows_of in zip((pooled, patches, embedding), each, strict=True):
+                out[batch] = rows_of.unflatten(0, clips.shape[:2]).mean(dim=1).float().cpu().numpy()
+    return Encoded(pooled=pooled, patches=patches, embedding=embedding)
 
 
 def _seen(config: TouchEncoderConfig, felt: FeltTouches, part: str, rows: np.ndarray) -> np.ndarray:
@@ -112,11 +114,11 @@ class Source:
         return names
 
     def encode(self, felt: FeltTouches, tokens: str) -> Encoded:
-        """Return its features of felt touches; the ImageNet network has one vector for both uses."""
+        """Return its features of felt touches; the ImageNet network has one vector for all uses."""
         if self.net is not None:
             return encode(self.net, felt, tokens)
         frozen = felt.kept("imagenet")
-        return Encoded(pooled=frozen, embedding=frozen)
+        return Encoded(pooled=frozen, patches=frozen, embedding=frozen)
 
     def tell_tokens(self, felt: FeltTouches, tokens: str) -> str:
         """Return a word about sensors that the encoder has no tokens for; empty if there are none."""

@@ -42,8 +42,8 @@ RIGID = 1e9
 """Stands for the modulus of what does not yield at all [Pa]: the last rank."""
 FOLDS, INNER_FOLDS, INNER_REPEATS = 5, 4, 3
 SEEDS = (0, 1, 2)
-LESS_REST = ", less rest"
-"""End of the name of a row whose features are less those of the gel at rest."""
+LESS_REST, PATCHES = ", less rest", ", patches less rest"
+"""Ends of the names of rows whose features are less those of the gel at rest: of the class token, and of the patches."""
 _STILL = {IMAGENET: "imagenet", "hand-made": "press"}
 """What is kept without contact too, by the name of the row."""
 _SOURCES: Mapping[str, tuple[tuple[str, Kind], ...]] = {
@@ -345,21 +345,22 @@ def probe_inputs(
     """Return what is probed, by name: the source first, then baselines and controls."""
     out: dict[str, np.ndarray | Sequence[np.ndarray]] = {}
     if source.run is not None and source.net is not None:
-        out |= _both_ways(Path(source.name).name, source.net, felt, tokens)
-    fresh = [_both_ways(UNTRAINED, untrained(source.shape, seed), felt, "universal") for seed in seeds]
+        out |= _ways(Path(source.name).name, source.net, felt, tokens)
+    fresh = [_ways(UNTRAINED, untrained(source.shape, seed), felt, "universal") for seed in seeds]
     kept: dict[str, np.ndarray | Sequence[np.ndarray]] = {name: [one[name] for one in fresh] for name in fresh[0]}
     kept |= {IMAGENET: felt.kept("imagenet"), "hand-made": felt.kept("press")}
     first = {source.name: kept[source.name]} if source.run is None else {}
     out |= {**first, **kept}
     if source.net is not None:
-        out |= _both_ways("control: contact-free", source.net, felt, tokens, part="still")
+        out |= _ways("control: contact-free", source.net, felt, tokens, part="still")
     return out | {f"control: contact-free, {name}": felt.kept(f"{key}_still") for name, key in _STILL.items()}
 
 
-def _both_ways(name: str, net: TouchEncoder, felt: FeltTouches, tokens: str, *, part: str = "clip") -> dict[str, np.ndarray]:
+def _ways(name: str, net: TouchEncoder, felt: FeltTouches, tokens: str, *, part: str = "clip") -> dict[str, np.ndarray]:
     """Return features as they are, as in the paper, and less those of the gel at rest, which the baselines are told of too."""
-    plain = encode(net, felt, tokens, part=part).pooled
-    return {name: plain, f"{name}{LESS_REST}": plain - encode(net, felt, tokens, part="rest").pooled}
+    found, rest = encode(net, felt, tokens, part=part), encode(net, felt, tokens, part="rest")
+    less = {f"{name}{LESS_REST}": found.pooled - rest.pooled, f"{name}{PATCHES}": found.patches - rest.patches}
+    return {name: found.pooled, **less}
 
 
 def enough(features: np.ndarray | Sequence[np.ndarray], goal: Goal, folds: int) -> bool:
