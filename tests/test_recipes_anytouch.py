@@ -137,7 +137,11 @@ def test_both_stages_write_runs_that_tell_what_they_saw(data, runs):
     assert not (first / "state.safetensors").exists()
     encoder = load_encoder(two)
     assert encoder.config.sensors == ("digit", "duragel") and not encoder.training
-    assert open_source(str(second)).objects(open_dataset(data)) == tuple(two.extra["held_out_objects"])
+    reader = open_dataset(data)
+    assert open_source(str(second)).objects(reader) == tuple(two.extra["held_out_objects"])
+    assert open_source(str(first)).objects(reader) and open_source(str(first)).objects(reader, seen=True) == ()
+    with pytest.raises(RunError, match="of stage 2 and may have read sentences"):
+        open_source(str(second)).objects(reader, seen=True)
 
 
 def test_runs_are_compared_on_objects_that_none_of_them_saw(data, runs, tmp_path):

@@ -109,7 +109,9 @@ class TrainTouch:
     view: Literal["picture", "change"] = "picture"
     """What the encoder is given: pictures, as in the paper, or their change since the gel was at rest. Stage 2 takes that of --init."""
     size: int = 64
-    """Side of the tiny encoder's pictures [px], a multiple of 8. Stage 2 takes that of --init."""
+    """Side of the tiny encoder's pictures [px], a multiple of --patch. Stage 2 takes that of --init."""
+    patch: int = 8
+    """Side of the tiny encoder's patches [px]. Stage 2 takes that of --init."""
     init: Path | None = None
     """Run of stage 1 that stage 2 starts from."""
     exclude: tuple[str, ...] = ()
@@ -170,6 +172,8 @@ class Probe:
     """Sensor tokens: own (universal where a sensor has none), universal, or the name of a trained sensor."""
     sensors: tuple[str, ...] = ()
     """Only touches by these; spaces or commas between them."""
+    seen: bool = False
+    """Also objects whose pictures stage 1 was trained on; it saw no labels."""
     folds: int = 5
     """Folds of whole groups."""
     seeds: int = 3

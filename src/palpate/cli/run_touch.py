@@ -39,7 +39,7 @@ def train_touch(config: commands.TrainTouch) -> None:
 
     same = {name: getattr(config, name) for name in ("data", "out", "stage", "encoder", "init", "held_out", "resume")}
     settings = AnyTouchConfig(**same, exclude=names(config.exclude), without=names(config.without))
-    settings = replace(settings, shape=replace(settings.shape, view=config.view, size=config.size))
+    settings = replace(settings, shape=replace(settings.shape, view=config.view, size=config.size, patch=config.patch))
     train = _as_asked(settings.train, config)
     folder = run(replace(settings, train=train), say)
     say(f"run written to {folder}")
@@ -61,7 +61,7 @@ def probe(config: commands.Probe) -> None:
     """Run `palpate probe`."""
     from palpate.recipes.touch_probe import ProbeConfig, probe_table, run_probe
 
-    same = {name: getattr(config, name) for name in ("run", "data", "target", "group", "tokens", "folds")}
+    same = {name: getattr(config, name) for name in ("run", "data", "target", "group", "tokens", "seen", "folds")}
     figures = run_probe(ProbeConfig(**same, sensors=names(config.sensors), seeds=tuple(range(config.seeds))), say)
     say(probe_table(figures).text())
     write_json(config.json, figures)

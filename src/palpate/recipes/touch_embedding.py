@@ -100,13 +100,24 @@ class Source:
     shape: TouchEncoderConfig
     """Of the encoder, or for `imagenet` the usual one, which clips are cut for."""
 
-    def objects(self, reader: EpisodeReader) -> tuple[str, ...]:
+    def objects(self, reader: EpisodeReader, *, seen: bool = False) -> tuple[str, ...]:
         """Return the objects of a data set that training never saw; none means: all.
+
+        Args:
+            reader: of the data set.
+            seen: also those whose pictures stage 1 saw; it read neither labels nor sentences of them.
 
         Raises:
             DataError: every object was trained on.
+            RunError: `seen` is asked of stage 2, which may have read sentences about them.
         """
         if self.run is None or not trained_on(self.run, reader):
+            return ()
+        if seen and self.run.extra["stage"] != 1:
+            raise RunError(
+                f"{self.name} is of stage 2 and may have read sentences about these objects; only stage 1 can be probed on them"
+            )
+        if seen:
             return ()
         names = held_out_objects(reader.column("group.object"), float(self.run.extra["held_out_share"]))
         if not names:

@@ -1,9 +1,8 @@
 """What frozen features of touch tell: a linear head, objects held out, beside what a trained encoder must beat (AnyTouch, Tables 2, 3).
 
-Classes (material, grasp) have a logistic head and are scored by accuracy, ranks (hardness, roughness) a ridge regression that is scored by
-Spearman's correlation over objects. The penalty is chosen inside the training objects of each fold. Every input is judged on the same
-folds. A head's place on its scale counts, not its intercept: folds by object would make the intercept alone a correlation below zero.
-The control, frames of the same recordings without contact, must not tell anything.
+Classes (material, grasp) have a logistic head and are scored by accuracy, ranks (hardness, roughness) a ridge regression, by Spearman's
+correlation over objects. The penalty is chosen inside the training objects of each fold; every input is judged on the same folds. Folds
+by object would make the intercept alone a correlation below zero: it does not count. Frames without contact must not tell anything.
 
 Axis letters: N felt touch, D feature, G group (object), R seed, P penalty.
 """
@@ -186,7 +185,6 @@ def difference(a: Probed, b: Probed, seed: int = 0) -> Interval:
     rng = generator(seed, 8)
     if a.kind == "class":
         return paired_difference(x.mean(axis=0), y.mean(axis=0), shared, rng)
-
     every, draws = np.arange(len(shared))[None], _resamples(rng, len(shared))
     gain = [_correlations(x, truth, pick) - _correlations(y, truth, pick) for pick in (every, draws)]
     return _interval(float(gain[0][0]), gain[1], len(shared))
@@ -289,6 +287,8 @@ class ProbeConfig:
     """Sensor tokens: `own` (universal where a sensor has none), `universal`, or a sensor's name."""
     sensors: tuple[str, ...] = ()
     """Only touches by these; all if there are none."""
+    seen: bool = False
+    """Also objects whose pictures stage 1 was trained on, without labels; heads never see the objects that they are judged on."""
     folds: int = FOLDS
     seeds: tuple[int, ...] = SEEDS
 
@@ -296,13 +296,13 @@ class ProbeConfig:
 def run_probe(config: ProbeConfig, tell: Callable[[str], None], *, progress: bool = True) -> dict[str, Any]:
     """Probe an encoder beside its baselines and controls; return the rows as JSON values.
 
-    Objects that the encoder was trained on do not count: the sentences of its training tell their properties.
+    Objects that the encoder was trained on do not count (but see `ProbeConfig.seen`): the sentences of its training tell their properties.
 
     Raises:
         PalpateError: an unusable run, data without the target, too few objects.
     """
     source, reader = open_source(config.run), open_dataset(config.data)
-    shape, objects = source.shape, source.objects(reader)
+    shape, objects = source.shape, source.objects(reader, seen=config.seen)
     felt = felt_touches(
         reader, size=shape.size, frames=shape.frames, sensors=config.sensors, objects=objects, progress=progress
     )
