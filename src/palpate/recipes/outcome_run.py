@@ -16,15 +16,7 @@ from palpate.learning.loop import predict
 from palpate.models.backbones import build_backbone
 from palpate.models.outcome import NetScorer, OutcomeNetConfig
 from palpate.perception.views import object_view, touch_view
-from palpate.recipes.outcome import (
-    VISION_NUMBERS,
-    OutcomeConfig,
-    inputs_of,
-    load_samples,
-    model_name,
-    prediction_table,
-    task_of,
-)
+from palpate.recipes.outcome import OutcomeConfig, inputs_of, load_samples, model_name, prediction_table, task_of
 from palpate.recipes.outcome_data import FeatureSettings, fingers
 from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
 
@@ -123,8 +115,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
     if task != run.extra.get("task", "gentle"):
         raise DataError(f"{data} holds trials of {task!r}, {folder} was trained on {run.extra.get('task', 'gentle')!r}")
     shape = OutcomeNetConfig.from_dict(run.net)
-    numbers = set(VISION_NUMBERS[task]) <= set(shape.inputs)
-    inputs = inputs_of(modalities, fingers(reader), task, numbers=numbers)
+    inputs = tuple(name for name in inputs_of(modalities, fingers(reader), task) if name in shape.inputs)
     weights = run.extra.get("backbone_weights")
     settings = FeatureSettings(
         backbone=run.extra["backbone"],
