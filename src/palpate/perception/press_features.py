@@ -26,7 +26,7 @@ GUARD = 0.4
 """Frames closer to contact than this are not used as free of it [s]."""
 SETTLE = 0.2
 """Nor are those so soon after the start of a recording [s]. In PhysiCLeAR's clips the brightness of frames 0 to 4 tells how hard the object
-is (Spearman over objects 0.44, 0.33, 0.29, 0.24, 0.16, then none): something is left of the press before, of the same thing."""
+is (Spearman over objects 0.44, 0.33, 0.29, 0.24, 0.16, then none): most likely what is left of the press before."""
 _SIZE_SCALE = 4
 _BROAD = 1.7
 """Last blur, at the coarsest scale: with those before it 32 px of the full picture."""
