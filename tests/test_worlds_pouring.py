@@ -5,13 +5,13 @@ import pytest
 
 from palpate.core.errors import RecordError, UnknownNameError
 from palpate.core.protocols import Steered
-from palpate.core.records import Command
+from palpate.core.records import Command, Observation
 from palpate.core.units import DEG
 from palpate.sensors.touch.catalog import get_sensor
 from palpate.sensors.touch.sensor import TouchSensor
 from palpate.worlds.household_touch import pictured
-from palpate.worlds.pouring import CLIP, STEP, PouringConfig, PouringWorld, clip
-from palpate.worlds.pouring_grasp import LOAD, Grasp, draw_trial
+from palpate.worlds.pouring import CLIP, REFERENCE, STEP, PouringConfig, PouringWorld, clip, reference, rest_picture
+from palpate.worlds.pouring_grasp import LOAD, Grasp, draw_trial, knurl_depth
 from palpate.worlds.pouring_physics import FRAME, GRAVITY, Beads, Cup
 
 CALM = np.zeros(3)
@@ -125,6 +125,57 @@ def test_a_heavier_cup_moves_its_imprint_towards_the_lip():
     moved = (middle(heavy) - middle(light)) * light.pitch[1]
     # half a newton more on a gel of about 4.6 kN/m
     np.testing.assert_allclose(moved, 0.5 / held._stiffness[0], rtol=0.3)
+
+
+def test_a_knurl_lies_within_its_height_and_is_as_steep_around_the_cup_as_along_it():
+    high, pitch = 0.15e-3, 3.25e-3
+    place = np.linspace(0, pitch, 40, endpoint=False)
+    depth = knurl_depth(place[:, None], place, (high, pitch, 0.3))
+    np.testing.assert_allclose([depth.min(), depth.max()], [0.0, high], atol=high / 50)
+    steep = [np.square(np.diff(depth, axis=axis)).mean() for axis in (0, 1)]
+    np.testing.assert_allclose(steep[0], steep[1], rtol=0.1)
+
+
+def test_pictures_of_a_knurled_cup_show_a_pull_across_it_as_well_as_one_along_it():
+    held = grasp()
+    sensor = held._sensors[1]
+
+    def picture(force):
+        image = sensor.ideal(held.contacts(np.array(force), np.zeros(3))[1]).image
+        assert image is not None
+        return image.astype(float)
+
+    rest = picture([0.0, 0.0, 0.0])
+    across, along = (np.sqrt(np.square(picture(pull) - rest).mean()) for pull in ([0.6, 0.0, 0.0], [0.0, 0.0, -0.6]))
+    assert min(across, along) > 0.5
+    assert 0.5 < across / along < 2.0
+
+
+def test_a_gel_feels_half_a_gram():
+    held = grasp()
+    one = held.contacts(np.array([1.0, 0.0, 0.0]), np.zeros(3))[0]
+    other = held.contacts(np.array([1.0 + 1.2e-3 * GRAVITY, 0.0, 0.0]), np.zeros(3))[0]
+    assert other is not one
+
+
+def test_the_reference_is_taken_of_the_full_upright_cup_and_kept_with_the_trial(small):
+    first = small.begin(3, 1)
+    last = small.step(Command(joints=np.array([STEP])))
+    while not small.done:
+        small.step(Command(joints=np.array([-STEP])))
+    streams = small.finish().streams
+    for finger in ("left", "right"):
+        taken = streams[f"touch.{finger}.rest"]
+        assert len(taken.values) == REFERENCE
+        assert taken.times[-1] < -0.5  # before the cup is brought to where the clock begins
+        np.testing.assert_array_equal(rest_picture(first, finger), reference(taken.values))
+        assert rest_picture(last, finger) is rest_picture(first, finger)
+        assert (rest_picture(first, finger) != clip(first, finger)[-1]).any()
+    small.begin(3, 2)
+    again = small.begin(3, 1)
+    np.testing.assert_array_equal(rest_picture(again, "left"), rest_picture(first, "left"))
+    with pytest.raises(RecordError, match="reference of finger 'left'"):
+        rest_picture(Observation(), "left")
 
 
 def test_a_world_is_steered_and_the_same_trial_comes_again_bit_for_bit(small):

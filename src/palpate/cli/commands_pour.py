@@ -32,11 +32,11 @@ class TrainPouring:
     out: Path
     """Folder of the run."""
     encoder: str = "imagenet"
-    """Folder of a run of `palpate train touch`, or imagenet, untrained, or pixels."""
+    """Folder of a run of `palpate train touch`, or imagenet, pixels, untrained, or untrained:FOLDER for one of that run's shape."""
     tuned: bool = False
     """Train the encoder as well, not only what follows it."""
-    epochs: int = 15
-    """Passes over the data."""
+    epochs: int = 2
+    """Passes over the data if the encoder is tuned."""
     seed: int = 0
     """Seed of the split, initial weights and order."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -26,9 +27,10 @@ def train_pouring(config: commands.TrainPouring) -> None:
     from palpate.recipes.pouring import PouringTraining
     from palpate.recipes.pouring import train_pouring as run
 
-    settings = PouringTraining(encoder=config.encoder, encoder_mode="tuned" if config.tuned else "frozen")
-    train = replace(settings.train, epochs=config.epochs, seed=config.seed)
-    say(f"run written to {run(config.data, config.out, replace(settings, train=train))}")
+    mode: Literal["frozen", "tuned"] = "tuned" if config.tuned else "frozen"
+    settings = PouringTraining(encoder=config.encoder, encoder_mode=mode, seed=config.seed)
+    tune = replace(settings.tune, epochs=config.epochs)
+    say(f"run written to {run(config.data, config.out, replace(settings, tune=tune))}")
 
 
 def pour(config: commands.Pour) -> None:

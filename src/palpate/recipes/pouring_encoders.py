@@ -1,7 +1,12 @@
-"""Encoders of short touch clips: a touch encoder, and what it is compared with (AnyTouch, Table 4)."""
+"""Encoders of short touch clips: a touch encoder, and what it is compared with (AnyTouch, Table 4).
+
+All see 128 and the change of the pictures since the reference that was taken when the full cup had been grasped, but a touch encoder that
+was trained on pictures as they are sees those.
+"""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +16,10 @@ from torch import nn
 from palpate.core.errors import RunError
 from palpate.learning.checkpoint import load_run
 from palpate.models.backbones import build_backbone
-from palpate.models.touch_encoder import UNIVERSAL, TouchEncoder, TouchEncoderConfig
+from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
+from palpate.perception.views import changed
+
+UNTRAINED = "untrained"
 
 
 class ClipEncoder(nn.Module, ABC):
@@ -20,6 +28,8 @@ class ClipEncoder(nn.Module, ABC):
     size: int
     """Side of the pictures that it takes [px]."""
     dim: int
+    view: Literal["picture", "change"] = "change"
+    """Whether it takes pictures as they are, or 128 and their change since the reference."""
 
     @abstractmethod
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
@@ -27,20 +37,24 @@ class ClipEncoder(nn.Module, ABC):
 
 
 class TouchClipEncoder(ClipEncoder):
-    """A touch encoder, by the class token after its last norm."""
+    """A touch encoder: the class token after its last norm, and mean, spread and largest of its patches.
+
+    The class token was trained to tell touches of different things apart; how far one imprint has moved is in the patches.
+    """
 
     def __init__(self, encoder: TouchEncoder, sensor: str) -> None:
         """Take the encoder and the name of the sensor; one that it has never seen gets the universal tokens."""
         super().__init__()
         self.encoder = encoder
-        known = encoder.config.sensors
-        self.sensor = known.index(sensor) if sensor in known else UNIVERSAL
-        self.size, self.dim = encoder.config.size, encoder.config.width
+        self.sensor = encoder.config.index(sensor)
+        self.size, self.dim, self.view = encoder.config.size, 4 * encoder.config.width, encoder.config.view
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return features (B, dim)."""
         sensor = torch.full((len(clips),), self.sensor, dtype=torch.int64, device=clips.device)
-        return self.encoder(clips, sensor).pooled
+        seen = self.encoder(clips, sensor)
+        patches = seen.tokens
+        return torch.cat([seen.pooled, patches.mean(dim=1), patches.std(dim=1), patches.amax(dim=1)], dim=1)
 
 
 class ImageClipEncoder(ClipEncoder):
@@ -63,12 +77,13 @@ class ImageClipEncoder(ClipEncoder):
 class PixelClips(ClipEncoder):
     """No network at all: the mean picture of the clip, and the change from the first frame to the last, at 16 x 16 pixels."""
 
-    size = 16
+    size = 48  # pictures are bytes: averaged to 16 pixels before, a change by less than a grey level would be lost
     dim = 2 * 16 * 16 * 3
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return features (B, dim)."""
-        pixels = clips.float()
+        b, f, s, _, _ = clips.shape
+        pixels = clips.float().reshape(b, f, 16, s // 16, 16, s // 16, 3).mean(dim=(3, 5))
         return torch.cat([pixels.mean(dim=1).flatten(1), (pixels[:, -1] - pixels[:, 0]).flatten(1)], dim=1)
 
 
@@ -76,8 +91,8 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
     """Build an encoder of clips, in evaluation mode.
 
     Args:
-        name: `pixels`; `imagenet`, a frozen image network; `untrained`, a touch encoder of random numbers; or the folder of a run whose
-            net holds a touch encoder.
+        name: `pixels`; `imagenet`, a frozen image network; `untrained`, a touch encoder of random numbers; `untrained:FOLDER`, the same
+            with the shape of that run's; or the folder of a run whose net holds a touch encoder.
         sensor: name of the touch sensor.
         seed: of random numbers.
 
@@ -88,23 +103,39 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
         return PixelClips().eval()
     if name == "imagenet":
         return ImageClipEncoder().eval()
+    kind, _, like = name.partition(":")
+    untrained = kind == UNTRAINED
+    if name == UNTRAINED:
+        config, weights = TouchEncoderConfig(view="change"), {}
+    else:
+        config, weights = _touch_run(like if untrained else name)
     torch.manual_seed(seed)
-    if name == "untrained":
-        return TouchClipEncoder(TouchEncoder(TouchEncoderConfig()), sensor).eval()
-    if not Path(name).is_dir():
-        raise RunError(f"no encoder {name!r}; allowed: pixels, imagenet, untrained, or the folder of a touch encoder's run")
-    run = load_run(Path(name))
-    if "encoder" not in run.net:
-        raise RunError(f"{name} is a run without a touch encoder; give one of `palpate train touch`")
-    encoder = TouchEncoder(TouchEncoderConfig.from_dict(run.net["encoder"]))
-    prefix = "encoder."
-    encoder.load_state_dict({k.removeprefix(prefix): v for k, v in run.weights.items() if k.startswith(prefix)})
+    encoder = TouchEncoder(config)
+    if not untrained:
+        prefix = "encoder."
+        encoder.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
     return TouchClipEncoder(encoder, sensor).eval()
+
+
+def _touch_run(folder: str) -> tuple[TouchEncoderConfig, dict[str, torch.Tensor]]:
+    """Return shape and weights of a run that holds a touch encoder."""
+    if not Path(folder).is_dir():
+        allowed = "pixels, imagenet, untrained, untrained:FOLDER, or the folder of a touch encoder's run"
+        raise RunError(f"no encoder {folder!r}; allowed: {allowed}")
+    run = load_run(Path(folder))
+    if "encoder" not in run.net:
+        raise RunError(f"{folder} is a run without a touch encoder; give one of `palpate train touch`")
+    return TouchEncoderConfig.from_dict(run.net["encoder"]), dict(run.weights)
 
 
 def features_of(encoder: ClipEncoder, clips: torch.Tensor) -> torch.Tensor:
     """Return the features (B, 2 dim) of clips (B, 2, F, S, S, 3) uint8 of both fingers."""
     return encoder(clips.flatten(0, 1)).reshape(len(clips), -1)
+
+
+def seen_by(encoder: ClipEncoder, frames: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return frames (N, H, W, 3) uint8 as an encoder takes them, (N, size, size, 3); `rest` (H, W, 3) uint8 is the reference."""
+    return resized(frames if encoder.view == "picture" else changed(frames, rest), encoder.size)
 
 
 def resized(frames: np.ndarray, size: int) -> np.ndarray:

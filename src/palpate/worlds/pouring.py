@@ -3,6 +3,10 @@
 AnyTouch (Feng et al., 2025), Section 5.6 and Appendix A.8: 60 g of 100 g are to be poured by touch alone; each period the cup is tilted on
 by 0.25 degrees, held, or tilted back by as much. The cup turns about the axis through the pads' centres, along which the gripper closes.
 
+When the full cup has been grasped and its beads lie still, before it is tilted, each sensor takes a few frames: the reference against which
+its later pictures are read, as users of such sensors do (`Observation.touch_rest`, streams `touch.FINGER.rest`). What varies from grasp to
+grasp and from gel to gel is in it, what is poured is not: it is taken once, before anything is poured.
+
 All loads on the gels are those of the beads on the cup in each thirtieth of a second, knocks included; see `pouring_grasp`.
 """
 
@@ -30,6 +34,10 @@ CLIP = 3
 """Frames at the end of each period that a policy sees, the sensor's newest (AnyTouch, Section 3)."""
 FRAMES = 6
 """Thirtieths of a second in a period."""
+REFERENCE = 3
+"""Frames of each sensor that the reference is the mean of."""
+STILL = 0.3
+"""The upright cup is held so long before they are taken [s]."""
 
 TARGET = 0.060
 """To be poured [kg] (A.8)."""
@@ -99,6 +107,26 @@ def clip(observation: Observation, finger: str) -> np.ndarray:
     return np.stack(images)
 
 
+def rest_picture(observation: Observation, finger: str) -> np.ndarray:
+    """Return the reference (H, W, 3) uint8 of a finger's sensor.
+
+    Raises:
+        RecordError: the observation lacks it.
+    """
+    frame = observation.touch_rest.get(finger)
+    if frame is None or frame.image is None:
+        raise RecordError(
+            f"the change of the picture needs the reference of finger {finger!r}, taken when the full cup has been grasped; this "
+            f"observation has {sorted(observation.touch_rest) or 'none'}"
+        )
+    return frame.image
+
+
+def reference(frames: np.ndarray) -> np.ndarray:
+    """Return the mean (H, W, 3) uint8 of frames (N, H, W, 3) uint8 that were taken before the cup is tilted."""
+    return np.rint(frames.mean(axis=0)).astype(np.uint8)
+
+
 def _frame_name(finger: str, age: int) -> str:
     """Return the name in `Observation.touch` of the frame that is `age` frames older than the newest."""
     return f"{finger}-{age}" if age else finger
@@ -136,13 +164,16 @@ class PouringWorld:
         self._beads = Beads(trial.cup, trial.grasp * trial.cup.height, rng)
         self._recorder = Recorder()
         self._declare()
-        self._frames = 0
         self._falling = deque([0.0] * round(FALL / FRAME))
         self._weighed = 0.0
         self._tilt, start = 0.0, config.start + config.start_spread * rng.uniform(-1.0, 1.0)
-        while self._tilt < start:
-            self._advance(min(self._tilt + APPROACH * FRAME, start))
-        self._frames = 0
+        approach = [*np.arange(APPROACH * FRAME, start, APPROACH * FRAME), start]
+        self._frames = (
+            -len(approach) - REFERENCE - round(STILL / FRAME)
+        )  # the clock of the episode begins where the approach ends
+        self._rest = self._reference()
+        for tilt in approach:
+            self._advance(float(tilt))
         self._greatest = self._tilt
         return self._period(0.0)
 
@@ -208,9 +239,8 @@ class PouringWorld:
         declare = self._recorder.declare
         for finger in FINGERS:
             shape = (*self.touch_shape, 3)
-            declare(
-                StreamSpec(name=f"touch.{finger}", kind="touch", shape=shape, dtype="uint8", rate_hz=1 / FRAME, frame="gel")
-            )
+            for name in (f"touch.{finger}", f"touch.{finger}.rest"):
+                declare(StreamSpec(name=name, kind="touch", shape=shape, dtype="uint8", rate_hz=1 / FRAME, frame="gel"))
         for name, unit, names in (
             ("arm.tilt", "rad", ("tilt",)),
             ("arm.command", "steps of 0.25 deg", ("pour",)),
@@ -250,15 +280,31 @@ class PouringWorld:
         self._recorder.add("arm.tilt", now, tilt)
         self._recorder.add("truth.load", now, np.append(force, moment[1]))
         self._weigh()
-        return Observation(time=now, touch=touch, joint_position=tilt)
+        return Observation(time=now, touch=touch, touch_rest=self._rest, joint_position=tilt)
+
+    def _reference(self) -> dict[str, TactileFrame]:
+        """Hold the full cup upright and still, record `REFERENCE` frames, and return their mean by finger."""
+        for _ in range(round(STILL / FRAME)):
+            self._advance(0.0)
+        taken = [self._sense(*self._advance(0.0), "touch.{}.rest") for _ in range(REFERENCE)]
+        out = {}
+        for finger in FINGERS:
+            images = [frames[finger].image for frames in taken]
+            frames = np.stack([image for image in images if image is not None])
+            out[finger] = TactileFrame(image=reference(frames), time=self._now())
+        return out
 
     def _touch(self, force: np.ndarray, moment: np.ndarray, age: int) -> dict[str, TactileFrame]:
+        return {_frame_name(finger, age): frame for finger, frame in self._sense(force, moment, "touch.{}").items()}
+
+    def _sense(self, force: np.ndarray, moment: np.ndarray, stream: str) -> dict[str, TactileFrame]:
+        """Return a frame of each finger under a load on the cup, and record it."""
         out = {}
         for finger, sensor, contact in zip(FINGERS, self._sensors, self._grasp.contacts(force, moment), strict=True):
             frame = sensor.frame(contact, self._rng, self._now())
             assert frame.image is not None
-            self._recorder.add(f"touch.{finger}", frame.time, frame.image)
-            out[_frame_name(finger, age)] = frame
+            self._recorder.add(stream.format(finger), frame.time, frame.image)
+            out[finger] = frame
         return out
 
     def _weigh(self) -> None:

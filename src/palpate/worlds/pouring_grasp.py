@@ -2,6 +2,9 @@
 
 Half of the weight of cup and beads pulls on each gel, and half of their moment about the grasp twists it; beads that push sideways press
 more on one finger. The gels give way as far as their own mechanics say, and the cup with them, so that its imprint moves and turns.
+
+The cup is knurled, as cups that must not slip are: relief that varies along the cup and around it shows motion in both directions. At 60 to
+85 degrees of tilt nearly all of the weight pulls across the cup, where the imprint of a smooth cylinder, or of rings, hardly changes.
 """
 
 from dataclasses import dataclass
@@ -24,8 +27,8 @@ GAP_SHAPE = (30, 40)
 """Rows and columns of the gap maps; cells of 0.47 mm."""
 _PROBE_SHIFT, _PROBE_TWIST = 0.05 * MM, 0.01
 """Motion with which a gel's stiffness is found, [m] and [rad]."""
-_UNFELT = np.array([2e-6, 2e-6, 2e-4, 0.01])
-"""A gel is not solved anew for less: motion along x and y [m], turn [rad], push [N]; a fiftieth of a pixel."""
+_UNFELT = np.array([0.5e-6, 0.5e-6, 0.5e-4, 0.0025])
+"""A gel is not solved anew for less: motion along x and y [m], turn [rad], push [N]. Half a micrometre is half a gram of beads."""
 
 KEPT = 0.02
 """A cup that stays in the gripper is found so much less displaced than one that is grasped anew; an estimate: 16 micrometres."""
@@ -48,14 +51,14 @@ class Trial:
     """Force of each pad at rest [N]."""
     place: tuple[float, float]
     """How far the cup's axis lies beside the pads' centres, towards the lip [m], and how it leans there [rad]."""
-    rings: tuple[float, float, float]
-    """Height and distance of the rings around the cup [m], and the phase of one at the pads' middle [rad]."""
+    knurl: tuple[float, float, float]
+    """Height and pitch, along and around the cup, of its diamond knurl [m], and the phase along the cup at the pads' middle [rad]."""
     mount: tuple[tuple[float, float], tuple[float, float]]
     """How far each sensor sits beside where it should, along its x [m], and how it is turned there [rad]."""
 
 
 def draw_trial(cups: Cups, rng: np.random.Generator) -> Trial:
-    """Draw cup, beads and grasp. Estimates: plastic cups, glass beads."""
+    """Draw cup, beads and grasp. Estimates: plastic cups with a coarse moulded knurl, glass beads."""
     wide = 1.0 if cups == "varied" else 0.0
     held = 1.0 if cups == "varied" else KEPT
 
@@ -82,13 +85,25 @@ def draw_trial(cups: Cups, rng: np.random.Generator) -> Trial:
         grasp=between(0.40, 0.60),
         grip=between(5.0, 8.0) * (1 + FORCE_ERROR * rng.normal()),
         place=(held * 0.8 * MM * rng.normal(), held * 1.5 * DEG * rng.normal()),
-        rings=(between(0.05 * MM, 0.25 * MM), between(2.5 * MM, 4.0 * MM), wide * rng.uniform(0.0, 2 * np.pi)),
+        knurl=(between(0.05 * MM, 0.25 * MM), between(2.5 * MM, 4.0 * MM), wide * rng.uniform(0.0, 2 * np.pi)),
         mount=(_mount(wide, rng), _mount(wide, rng)),
     )
 
 
 def _mount(wide: float, rng: np.random.Generator) -> tuple[float, float]:
     return wide * 0.1 * MM * rng.normal(), wide * 0.2 * DEG * rng.normal()
+
+
+def knurl_depth(along: np.ndarray, around: np.ndarray, knurl: tuple[float, float, float]) -> np.ndarray:
+    """Return how far the side lies below the tops of its diamond knurl, 0 to the knurl's height [m].
+
+    Args:
+        along: place along the cup's axis [m].
+        around: place along the circumference [m], broadcasts with `along`.
+        knurl: as in `Trial`.
+    """
+    high, pitch, phase = knurl
+    return 0.5 * high * (1.0 - np.cos(2 * np.pi * along / pitch + phase) * np.cos(2 * np.pi * around / pitch))
 
 
 class Grasp:
@@ -120,9 +135,9 @@ class Grasp:
         y = y - motion[1]
         turn = side * trial.place[1] + trial.mount[finger][1] + motion[2]
         across, along = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-        radius, (high, apart, phase) = trial.cup.radius + trial.wall, trial.rings
-        rings = 0.5 * high * (1.0 - np.cos(2 * np.pi * along / apart + phase))
-        return (radius - np.sqrt(radius**2 - across**2) + rings).astype(np.float32)
+        radius = trial.cup.radius + trial.wall
+        relief = knurl_depth(along, radius * np.arcsin(across / radius), trial.knurl)
+        return (radius - np.sqrt(radius**2 - across**2) + relief).astype(np.float32)
 
     def _probe(self) -> np.ndarray:
         """Return the stiffness (3,) of one gel against shift along x and y [N/m] and twist [N m/rad], from its own mechanics."""
