@@ -21,6 +21,7 @@ from palpate.data.reader import open_dataset
 from palpate.evaluation.neighbours import neighbours
 from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from palpate.recipes.anytouch import AnyTouchConfig, held_out_objects, load_encoder, load_touch_run, read_clips, train_touch
+from palpate.recipes.study_folder import slug
 from palpate.recipes.touch_embedding import IMAGENET, UNTRAINED, encode, untrained
 from palpate.recipes.touch_felt import FeltTouches, felt_touches
 from palpate.recipes.touch_probe import FOLDS, Probed, difference, probe, read_goal, summed_up
@@ -248,7 +249,7 @@ def _felt(config: StudyConfig, real: bool) -> FeltTouches:
 
 def _judge(config: StudyConfig, name: str, seed: int) -> Judged:
     """Judge one variant or baseline of one seed by all its tasks, or read what was found before."""
-    path = config.out / f"seed-{seed}" / f"judged-{config.pool}-{_slug(name)}.json"
+    path = config.out / f"seed-{seed}" / f"judged-{config.pool}-{slug(name)}.json"
     tasks = config.tasks(name)
     found: Judged = json.loads(path.read_text()) if path.exists() else {}
     missing = [task for task in tasks if task.name not in found]
@@ -317,10 +318,6 @@ def nearest_sensor(felt: FeltTouches, every: FeltTouches, known: Sequence[str]) 
     own = mean(felt, np.arange(len(felt)))
     apart = {name: np.square(mean(every, np.flatnonzero(every.sensor == name)) - own).mean() for name in known}
     return min(apart, key=lambda name: apart[name])
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def study_figures(config: StudyConfig, found: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:

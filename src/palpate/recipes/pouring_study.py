@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from palpate.core.errors import DataError, PalpateError, RunError, UnknownNameError
+from palpate.core.errors import DataError, PalpateError, UnknownNameError
 from palpate.core.protocols import Controller
 from palpate.core.randomness import generator
 from palpate.core.rollout import steer
@@ -24,6 +24,7 @@ from palpate.recipes.pouring import EncoderMode, PouringController, PouringTrain
 from palpate.recipes.pouring_blind import BLIND, best_number, blind_start
 from palpate.recipes.pouring_encoders import UNTRAINED
 from palpate.recipes.pouring_task import Pourer, finished
+from palpate.recipes.study_folder import claim, kept, slug
 from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.worlds.pouring import PouringConfig, PouringWorld
 
@@ -110,23 +111,23 @@ def run_pouring_study(config: PouringStudy, tell: Callable[[str], None]) -> dict
     world = open_dataset(config.demos).head.config.get("world")
     if world != json.loads(json.dumps(asdict(config.world))):
         raise DataError(f"{config.demos} holds demonstrations of another world than the study's: {world}")
-    _claim(config)
+    claim(config.out, config.settings)
     found: dict[str, list[list[float]]] = {}
     numbers: dict[str, float] = {}
-    found[PERSON] = [_tried(config, PERSON, "person", None)]
+    found[PERSON] = [_tried(config, slug(PERSON), "person", None)]
     for name, kind in ((STEPS, "steps"), (TILT, "tilt")):
-        numbers[name] = _kept(config.out / _slug(name) / "number.json", lambda kind=kind: _number(config, kind))
-        found[name] = [_tried(config, name, kind, numbers[name])]
+        numbers[name] = kept(config.out / slug(name) / "number.json", lambda kind=kind: _number(config, kind))
+        found[name] = [_tried(config, slug(name), kind, numbers[name])]
         tell(_line(name, found[name]))
     trained: dict[str, list[dict[str, Any]]] = {}
     for name, (encoder, mode) in config.rows.items():
         for seed in range(config.seeds_of(mode)):
-            run = config.out / _slug(name) / f"seed-{seed}" / "run"
+            run = config.out / slug(name) / f"seed-{seed}" / "run"
             if not (run / "run.json").exists():
                 training = replace(config.training, encoder=encoder, encoder_mode=mode)
                 train_pouring(config.demos, run, replace(training, seed=seed), progress=False)
             trained.setdefault(name, []).append(json.loads((run / "run.json").read_text())["metrics"])
-            found.setdefault(name, []).append(_tried(config, f"{name}/seed-{seed}", "policy", str(run)))
+            found.setdefault(name, []).append(_tried(config, f"{slug(name)}/seed-{seed}", "policy", str(run)))
         tell(_line(name, found[name]))
     figures = {name: _figures(name, found) for name in found}
     settings = {key: value for key, value in config.settings.items() if key != "demos"}
@@ -140,35 +141,10 @@ def run_pouring_study(config: PouringStudy, tell: Callable[[str], None]) -> dict
     }
 
 
-def _claim(config: PouringStudy) -> None:
-    """Note the settings in the folder, or refuse one with others."""
-    path = config.out / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != config.settings:
-        raise RunError(f"{config.out} holds a study with other settings; choose another folder, or delete it")
-    config.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config.settings, indent=1) + "\n")
-
-
-def _kept(path: Path, make: Callable[[], Any]) -> Any:
-    """Return what is in a file, or make it and keep it there."""
-    if path.exists():
-        return json.loads(path.read_text())
-    made = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(made))
-    temporary.replace(path)
-    return made
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "/-" else "-" for c in name)
-
-
 def _tried(config: PouringStudy, name: str, kind: str, value: Any) -> list[float]:
-    """Return the errors [g] of one policy in all trials."""
+    """Return the errors [g] of one policy in all trials; `name` is its folder."""
     jobs = [(config.starts, index) for index in range(config.trials)]
-    return _kept(config.out / _slug(name) / "errors.json", lambda: _errors(config, kind, value, jobs))
+    return kept(config.out / name / "errors.json", lambda: _errors(config, kind, value, jobs))
 
 
 def _errors(config: PouringStudy, kind: str, value: Any, jobs: list[tuple[int, int]]) -> list[float]:

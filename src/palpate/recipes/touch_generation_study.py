@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from palpate.core.errors import PalpateError, RunError
+from palpate.core.errors import PalpateError
 from palpate.core.randomness import generator
 from palpate.data.reader import open_dataset
 from palpate.evaluation.intervals import Interval, cluster_mean, paired_difference
 from palpate.evaluation.tables import NOTHING, Table, plain
 from palpate.learning.schedule import TrainConfig
 from palpate.recipes.anytouch import AnyTouchConfig
+from palpate.recipes.study_folder import claim, kept, slug
 from palpate.recipes.touch_embedding import UNTRAINED, Source, untrained
 from palpate.recipes.touch_generation import (
     NEAREST,
@@ -80,7 +81,7 @@ def run_generation_study(config: GenerationStudy, tell: Callable[[str], None]) -
         PalpateError: unusable runs, data or settings, or a folder of a study with other settings.
     """
     encoders = _encoders(config)
-    _claim(config)
+    claim(config.out, config.settings)
     found: dict[str, dict[str, list[list[float]]]] = {}
     for source, target in config.directions:
         direction = f"{source} to {target}"
@@ -117,20 +118,13 @@ def _encoders(config: GenerationStudy) -> dict[str, Source]:
     return {**out, UNTRAINED: Source(name=UNTRAINED, net=untrained(shape, 0), run=None, shape=shape)}
 
 
-def _claim(config: GenerationStudy) -> None:
-    """Note the settings in the folder, or refuse one with others."""
-    path = config.out / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != config.settings:
-        raise RunError(f"{config.out} holds a study with other settings; choose another folder, or delete it")
-    config.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config.settings, indent=1) + "\n")
-
-
 def _judge(name: str, source: Source, task: GenerationConfig, splits: dict[str, GenerationSplit]) -> Judged:
     """Judge one encoder in one direction with one seed, or read what was found before; `splits` are kept between calls."""
-    path = task.out / f"{task.source}-{task.target}" / f"seed-{task.train.seed}" / f"{_slug(name)}.json"
-    if path.exists():
-        return json.loads(path.read_text())
+    path = task.out / f"{task.source}-{task.target}" / f"seed-{task.train.seed}" / f"{slug(name)}.json"
+    return kept(path, lambda: _judged(source, task, splits))
+
+
+def _judged(source: Source, task: GenerationConfig, splits: dict[str, GenerationSplit]) -> Judged:
     if source.run is None:
         source = replace(source, net=untrained(source.shape, task.train.seed))
     seen = f"{source.shape.size} {source.shape.frames} {source.shape.view}"
@@ -139,16 +133,7 @@ def _judge(name: str, source: Source, task: GenerationConfig, splits: dict[str, 
     split = splits[seen]
     learned = learn(source, split, task, progress=False)
     changes = {"own": learned.change, NEAREST: split.train.change(learned.nearest), **guesses(split)}
-    judged = {key: by_object(split.held, errors(split.held, change))["mse"].tolist() for key, change in changes.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(judged))
-    temporary.replace(path)
-    return judged
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
+    return {key: by_object(split.held, errors(split.held, change))["mse"].tolist() for key, change in changes.items()}
 
 
 def _figures(row: Mapping[str, list[list[float]]], plainest: Mapping[str, list[list[float]]]) -> dict[str, Any]:
