@@ -13,7 +13,7 @@ from palpate.core.errors import DataError, PalpateError, RecordError, RunError
 from palpate.core.records import Observation
 from palpate.core.units import DEG
 from palpate.data.reader import open_dataset
-from palpate.learning.checkpoint import Run, save_run
+from palpate.learning.checkpoint import Run, load_run, save_run
 from palpate.learning.loop import TrainConfig
 from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from palpate.perception.views import changed
@@ -150,9 +150,9 @@ def test_a_touch_encoder_gives_its_class_token_and_what_is_in_its_patches(touch_
     seen = encoder.encoder(clips, torch.tensor([-1, -1]))
     with torch.inference_mode():
         features = encoder(clips)
-    assert features.shape == (2, encoder.dim) == (2, 64)
+    assert features.shape == (2, encoder.dim) == (2, 48)
     torch.testing.assert_close(features[:, :16], seen.pooled)
-    torch.testing.assert_close(features[:, 48:], seen.tokens.amax(dim=1))
+    torch.testing.assert_close(features[:, 16:], seen.patches)
     fresh = build_encoder(f"untrained:{touch_run}", "gelsight-mini", 1)
     assert isinstance(fresh, TouchClipEncoder) and fresh.encoder.config == encoder.encoder.config
     assert not torch.equal(fresh.encoder.class_token, encoder.encoder.class_token)
@@ -236,3 +236,7 @@ def test_wrong_uses_are_refused_with_a_word(policy, demos, tmp_path):
         replace(TRAINING, penalties=(0.0,))
     with pytest.raises(RunError):
         pour(PouringTrials(policy=tmp_path, out=tmp_path / "y"))
+    run = load_run(policy)
+    save_run(tmp_path / "other", replace(run, extra={**run.extra, "encoder": "untrained"}))
+    with pytest.raises(RunError, match="another architecture"):
+        PouringController(tmp_path / "other")

@@ -42,6 +42,17 @@ class Run:
     revision: str | None = None
     """Git revision of the code, None if it was not run from a repository; filled in by `save_run`."""
 
+    def fill(self, net: nn.Module, prefix: str = "") -> None:
+        """Put the weights whose names begin with `prefix`, less the prefix, into a net.
+
+        Raises:
+            RunError: they are of another architecture than the net.
+        """
+        try:
+            net.load_state_dict(_under(prefix, self.weights))
+        except RuntimeError as error:
+            raise RunError(f"the weights of the run are of another architecture than the net they are for: {error}") from error
+
 
 def save_run(folder: Path, run: Run) -> None:
     """Write a run. `run.json` comes last and in one move, so a folder that has it is complete."""

@@ -337,11 +337,7 @@ def load_encoder(run: Run) -> TouchEncoder:
         RunError: the weights are of another architecture than the run says.
     """
     encoder = TouchEncoder(encoder_config(run))
-    weights = {name.removeprefix("encoder."): t for name, t in run.weights.items() if name.startswith("encoder.")}
-    try:
-        encoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise RunError(f"the weights of the run are of another architecture than its configuration: {error}") from error
+    run.fill(encoder, "encoder.")
     return encoder.eval()
 
 

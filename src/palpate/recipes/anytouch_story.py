@@ -62,7 +62,7 @@ def guesses(folder: Path, data: Path) -> np.ndarray:
     """
     run = load_touch_run(folder)
     net = MaskedTouchNet(MaskedConfig.from_dict(run.net))
-    net.load_state_dict(dict(run.weights))
+    run.fill(net)
     clips = _clips(run, data).of_kind("clip")
     batch = clips.batch(_spread(len(clips), GUESSED))
     inputs = {name: torch.from_numpy(batch.inputs[name]) for name in ("clip", "sensor", "next")}
@@ -79,7 +79,7 @@ def retrieval(folder: Path, data: Path, *, progress: bool = True) -> list[Retrie
     """
     run = load_touch_run(folder)
     net = AlignedTouchNet(AlignmentConfig.from_dict(run.net))
-    net.load_state_dict(dict(run.weights))
+    run.fill(net)
     embed = None if "text" in run.extra["without"] else TextEncoder().embed
     clips = _clips(run, data).aligned(embed, progress=progress)
     _, first = np.unique(clips.recording("clip"), return_index=True)

@@ -112,7 +112,7 @@ class DexterousModel:
         self._nets: dict[str, DexterousNet] = {}
         for stage, values in run.net.items():
             net = DexterousNet(DexterousNetConfig.from_dict(values))
-            net.load_state_dict(weights_of(run.weights, stage))
+            run.fill(net, f"{stage}.")
             self._nets[stage] = net.eval().requires_grad_(False)
 
     def first(self, observation: Observation) -> FirstEstimate:

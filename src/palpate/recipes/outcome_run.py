@@ -42,7 +42,7 @@ class OutcomePredictor:
             raise RunError(f"{folder} was trained on {run.extra['task']!r} trials; a run on {self.task!r} trials is needed")
         config = OutcomeNetConfig.from_dict(run.net)
         net = config.build()
-        net.load_state_dict(dict(run.weights))
+        run.fill(net)
         self.name = model_name(tuple(run.extra["modalities"]))
         self.extra = run.extra
         self._scorer = NetScorer(net, precision="bf16" if precision == "bf16" else "fp32")
@@ -126,7 +126,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
     )
     samples = load_samples(reader, inputs, settings, raw=bool(run.extra.get("fine_tuned")))
     net = shape.build()
-    net.load_state_dict(dict(run.weights))
+    run.fill(net)
     config = OutcomeConfig(
         data=data, out=folder, modalities=modalities, group="object", seed=run.extra["seed"], features=settings
     )

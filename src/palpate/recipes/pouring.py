@@ -326,7 +326,7 @@ class PouringController:
             raise RunError(f"{folder} is no run of a pouring policy; give one of `palpate train pouring`")
         self.encoder = build_encoder(str(run.extra["encoder"]), str(run.extra["sensor"]), int(run.extra["seed"]))
         self.net = PourNet(self.encoder, run.net["hidden"], frozen=run.net["frozen"])
-        self.net.load_state_dict(dict(run.weights))
+        run.fill(self.net)
         self.net.eval()
 
     def reset(self, rng: np.random.Generator) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from palpate.core.errors import RunError
-from palpate.learning.checkpoint import load_run
+from palpate.learning.checkpoint import Run, load_run
 from palpate.models.backbones import build_backbone
 from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from palpate.perception.views import changed
@@ -37,7 +37,7 @@ class ClipEncoder(nn.Module, ABC):
 
 
 class TouchClipEncoder(ClipEncoder):
-    """A touch encoder: the class token after its last norm, and mean, spread and largest of its patches.
+    """A touch encoder: the class token after its last norm, and mean and largest of its patches (`TouchFeatures.patches`).
 
     The class token was trained to tell touches of different things apart; how far one imprint has moved is in the patches.
     """
@@ -47,14 +47,13 @@ class TouchClipEncoder(ClipEncoder):
         super().__init__()
         self.encoder = encoder
         self.sensor = encoder.config.index(sensor)
-        self.size, self.dim, self.view = encoder.config.size, 4 * encoder.config.width, encoder.config.view
+        self.size, self.dim, self.view = encoder.config.size, 3 * encoder.config.width, encoder.config.view
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return features (B, dim)."""
         sensor = torch.full((len(clips),), self.sensor, dtype=torch.int64, device=clips.device)
         seen = self.encoder(clips, sensor)
-        patches = seen.tokens
-        return torch.cat([seen.pooled, patches.mean(dim=1), patches.std(dim=1), patches.amax(dim=1)], dim=1)
+        return torch.cat([seen.pooled, seen.patches], dim=1)
 
 
 class ImageClipEncoder(ClipEncoder):
@@ -105,27 +104,25 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
         return ImageClipEncoder().eval()
     kind, _, like = name.partition(":")
     untrained = kind == UNTRAINED
-    if name == UNTRAINED:
-        config, weights = TouchEncoderConfig(view="change"), {}
-    else:
-        config, weights = _touch_run(like if untrained else name)
+    run = None if name == UNTRAINED else _touch_run(like if untrained else name)
     torch.manual_seed(seed)
-    encoder = TouchEncoder(config)
-    if not untrained:
-        prefix = "encoder."
-        encoder.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    encoder = TouchEncoder(
+        TouchEncoderConfig(view="change") if run is None else TouchEncoderConfig.from_dict(run.net["encoder"])
+    )
+    if run is not None and not untrained:
+        run.fill(encoder, "encoder.")
     return TouchClipEncoder(encoder, sensor).eval()
 
 
-def _touch_run(folder: str) -> tuple[TouchEncoderConfig, dict[str, torch.Tensor]]:
-    """Return shape and weights of a run that holds a touch encoder."""
+def _touch_run(folder: str) -> Run:
+    """Return a run that holds a touch encoder."""
     if not Path(folder).is_dir():
         allowed = "pixels, imagenet, untrained, untrained:FOLDER, or the folder of a touch encoder's run"
         raise RunError(f"no encoder {folder!r}; allowed: {allowed}")
     run = load_run(Path(folder))
     if "encoder" not in run.net:
         raise RunError(f"{folder} is a run without a touch encoder; give one of `palpate train touch`")
-    return TouchEncoderConfig.from_dict(run.net["encoder"]), dict(run.weights)
+    return run
 
 
 def features_of(encoder: ClipEncoder, clips: torch.Tensor) -> torch.Tensor:

@@ -90,7 +90,7 @@ class SoftgraspController:
         self.scaling = Scaling(**{kind: tuple(span) for kind, span in run.extra["scaling"].items()})
         self._frameskip = int(run.extra["frameskip"])
         self.net = build_policy(self.config)
-        self.net.load_state_dict(dict(run.weights))
+        run.fill(self.net)
         self.net.eval().requires_grad_(False)
         self._pictures = PictureSettings(**run.extra["pictures"])
         frozen = "image" in self.modalities and not self.config.end_to_end

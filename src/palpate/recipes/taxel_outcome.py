@@ -288,7 +288,7 @@ def evaluate_taxels(folder: Path, data: Path, k: int, seed: int) -> dict[str, An
         raise PalpateError(f"--calibrate {k}: give 0 or more grasps, or -1 for all")
     run = load_run(folder)
     net = OutcomeNetConfig.from_dict(run.net).build()
-    net.load_state_dict(dict(run.weights))
+    run.fill(net)
     model = TaxelModel(net.eval(), TaxelNormaliser.from_dict(run.extra["normaliser"]))
     grasps = read_grasps(open_dataset(data))
     return {"calibrate": "all" if k < 0 else k, **summary(judge(model.probability, grasps, k, seed), grasps)}

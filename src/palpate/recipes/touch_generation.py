@@ -324,7 +324,7 @@ def load_generator(folder: Path) -> TouchGenerator:
     if run.extra.get("recipe") != RECIPE:
         raise RunError(f"{folder} is a run of {run.extra.get('recipe', 'another recipe')}, not of `palpate generate`")
     net = TouchGenerator(GeneratorConfig.from_dict(run.net))
-    net.load_state_dict(dict(run.weights))
+    run.fill(net)
     return net.eval()
 
 
