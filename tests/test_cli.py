@@ -59,7 +59,7 @@ def test_info_of_a_folder_without_data_names_it(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_demo_runs_small_and_says_what_it_made(tmp_path, capsys):
-    sizes = ["--trials", "44", "--grasps", "2", "--epochs", "1", "--image-size", "64", "--workers", "2"]
+    sizes = ["--trials", "44", "--grasps", "2", "--epochs", "1", "--image-size", "64", "--workers", "1"]
     started = time.perf_counter()
     assert main(["demo", "--out", str(tmp_path / "demo"), *sizes]) == 0
     text = capsys.readouterr().out

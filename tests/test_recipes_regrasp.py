@@ -41,6 +41,7 @@ def study(tmp_path_factory):
         seed=3,
         max_looks=2,
         analysed=4,
+        workers=1,
     )
     return out, run_study(config, lambda line: None)
 

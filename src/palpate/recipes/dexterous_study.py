@@ -7,9 +7,7 @@ grasp that succeeded in that trial. Other grasps would have succeeded too, so th
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from palpate.models.dexterous import INPUTS, VISION, Stage
 from palpate.recipes.dexterous import DexterousConfig, FoldTrainer, estimate, object_folds
 from palpate.recipes.dexterous_data import Grasps, Samples, load_samples, read_grasps
 from palpate.recipes.dexterous_model import Estimates
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 
 VARIANTS: dict[str, tuple[Stage, tuple[str, ...]]] = {
     "first: RGB-D": ("before", INPUTS),
@@ -148,11 +147,8 @@ def run_study(config: StudyConfig, tell: Callable[[str], None]) -> dict[str, Any
 
 
 def _run_jobs(jobs: list[Job], workers: int) -> Iterator[dict[str, Estimates]]:
-    if workers == 1:
-        yield from map(_fold_estimates, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_fold_estimates, jobs)
+    with LocalWorkers(workers, prepare_worker, ()) as pool:
+        yield from pool.run(_fold_estimates, [(job,) for job in jobs])
 
 
 def _fold_estimates(job: Job) -> dict[str, Estimates]:

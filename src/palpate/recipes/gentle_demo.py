@@ -1,9 +1,7 @@
 """The gentle-grasping story end to end, small enough for ten minutes on two cores: collect, train, grasp, report."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
@@ -17,8 +15,9 @@ from palpate.recipes.collection import CollectConfig, collect
 from palpate.recipes.gentle_report import gather
 from palpate.recipes.gentle_task import GentleTask
 from palpate.recipes.grasping import GraspConfig, grasp
-from palpate.recipes.outcome import OutcomeConfig, model_name, train_outcome
+from palpate.recipes.outcome import OutcomeConfig, model_name, train_missing
 from palpate.recipes.outcome_data import FeatureSettings, fingers, gentle_rows, image_features
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 
 MODELS = (("vision", "touch", "action"), ("vision", "action"), ("action",), ("vision", "touch"))
 POLICIES = ("random", "vision+action", "vision+touch+action")
@@ -55,14 +54,6 @@ def training(config: DemoConfig, modalities: tuple[str, ...]) -> OutcomeConfig:
     )
 
 
-def _train(config: OutcomeConfig) -> list[str]:
-    torch.set_num_threads(1)
-    lines: list[str] = []
-    if not (config.out / "predictions.npz").exists() or (config.final and not (config.out / "run.json").exists()):
-        train_outcome(config, lines.append)
-    return lines
-
-
 def run_demo(config: DemoConfig, tell: Callable[[str], None]) -> tuple[GentleResults, list[str]]:
     """Run what is not done yet and return the results with the equivalent commands."""
     data = config.out / "data"
@@ -88,8 +79,8 @@ def run_demo(config: DemoConfig, tell: Callable[[str], None]) -> tuple[GentleRes
         FeatureSettings(size=config.image_size, crops=0),
     )
     lap("features")
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
-        for lines in pool.map(_train, [training(config, modalities) for modalities in MODELS]):
+    with LocalWorkers(config.workers, prepare_worker, ()) as workers:
+        for lines in workers.run(train_missing, [(training(config, modalities),) for modalities in MODELS]):
             for line in lines:
                 tell(line)
     lap("trained")

@@ -4,9 +4,7 @@ The evidence behind docs/gentle.md; `benchmarks/modalities.py` runs it.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -24,8 +22,9 @@ from palpate.evaluation.scores import Study
 from palpate.learning.loop import TrainConfig
 from palpate.perception.localise import RISE
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
-from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_outcome
+from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_missing
 from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.camera import CameraConfig
 
 MODELS = (("vision", "touch", "action"), ("vision", "action"), ("vision", "touch"), ("touch", "action"), ("action",))
@@ -58,13 +57,6 @@ def frozen_training(data: Path, out: Path, *, epochs: int, width: int, image_siz
     )
 
 
-def _train(config: OutcomeConfig) -> Path:
-    torch.set_num_threads(1)
-    if not (config.out / "predictions.npz").exists():
-        train_outcome(config, lambda line: None)
-    return config.out
-
-
 def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[PredictionTable]:
     """Run what is not done yet and return every prediction table, ablations included."""
     jobs = [
@@ -88,10 +80,10 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
         torch.set_num_threads(config.workers)
         load_samples(open_dataset(config.data), ("vision",), config.base.features)
     tables: list[PredictionTable] = []
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
-        for folder in pool.map(_train, jobs):
-            tell(f"done: {folder.name}")
-            tables += [PredictionTable.load(path) for path in sorted(folder.glob("*.npz")) if path.stem != "calibrated"]
+    with LocalWorkers(config.workers, prepare_worker, ()) as workers:
+        for job, _ in zip(jobs, workers.run(train_missing, [(job,) for job in jobs]), strict=True):
+            tell(f"done: {job.out.name}")
+            tables += [PredictionTable.load(path) for path in sorted(job.out.glob("*.npz")) if path.stem != "calibrated"]
     return tables
 
 

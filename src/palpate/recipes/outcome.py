@@ -350,3 +350,11 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
         run = Run(net=net.config.to_dict(), train=asdict(config.train), metrics=metrics, weights=net.state_dict(), extra=extra)
         save_run(config.out, run)
     return config.out
+
+
+def train_missing(config: OutcomeConfig) -> list[str]:
+    """Train what `train_outcome` has not finished yet, as a worker of a study does; return what it told."""
+    lines: list[str] = []
+    if not (config.out / "predictions.npz").exists() or (config.final and not (config.out / "run.json").exists()):
+        train_outcome(config, lines.append)
+    return lines

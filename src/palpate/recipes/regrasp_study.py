@@ -5,9 +5,7 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -30,14 +28,15 @@ from palpate.recipes.outcome import (
     model_name,
     predict,
     prediction_table,
+    train_missing,
     train_net,
-    train_outcome,
 )
 from palpate.recipes.outcome_data import FeatureSettings, image_features
 from palpate.recipes.regrasp_analysis import analyse
 from palpate.recipes.regrasp_data import regrasp_rows
 from palpate.recipes.regrasp_task import RegraspTask
 from palpate.recipes.regrasping import MAX_LOOKS, RegraspGraspConfig, RegraspPredictor, collect_with, grasp
+from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.worlds.gripper import action_space
 from palpate.worlds.regrasp import RegraspConfig
 
@@ -179,17 +178,9 @@ def _features(data: Path, config: StudyConfig) -> None:
     image_features(reader, np.unique(regrasp_rows(reader).position), images, _settings(config))
 
 
-def _train(config: OutcomeConfig) -> list[str]:
-    torch.set_num_threads(1)
-    lines: list[str] = []
-    if not (config.out / "calibrated.npz").exists() or (config.final and not (config.out / "run.json").exists()):
-        train_outcome(config, lines.append)
-    return lines
-
-
 def _train_all(configs: list[OutcomeConfig], workers: int, tell: Callable[[str], None]) -> None:
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for lines in pool.map(_train, configs):
+    with LocalWorkers(workers, prepare_worker, ()) as pool:
+        for lines in pool.run(train_missing, [(config,) for config in configs]):
             for line in lines:
                 tell(line)
 
