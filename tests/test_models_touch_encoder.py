@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from palpate.core.errors import DataError, PalpateError, RunError
 from palpate.models.touch_encoder import (
@@ -245,3 +246,20 @@ def test_files_that_hold_no_openclip_tower_are_refused_by_name(tower, tmp_path):
     save_file(tower[0].saved() | {"visual.ln_pre.gain": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="another build"):
         load_openclip(tmp_path / "other.safetensors")
+
+
+def test_attention_on_a_cpu_is_in_single_precision_whatever_the_layers_are_in():
+    encoder, clips, sensor = encoder_of(), clips_of(), torch.tensor([0, 1, UNIVERSAL])
+    seen = []
+    attend = functional.scaled_dot_product_attention
+
+    def watched(q, k, v, bias):
+        seen.append((q.dtype, k.dtype, v.dtype))
+        return attend(q, k, v, bias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functional, "scaled_dot_product_attention", watched)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = encoder(clips, sensor).embedding
+    assert half.dtype == torch.bfloat16 and set(seen) == {(torch.float32,) * 3}
+    torch.testing.assert_close(half.float(), encoder(clips, sensor).embedding, rtol=0.1, atol=0.05)

@@ -128,8 +128,16 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """Return (B, N, D); `bias` (heads, N, N) is added to the logits of the attention."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.out(functional.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(2))
+        x = x + self.out(_attention(q, k, v, bias).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
+
+
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return (B, heads, N, D / heads); on a CPU always in fp32, since torch's gradient of it in bf16 takes 13 times as long there."""
+    if q.device.type != "cpu":
+        return functional.scaled_dot_product_attention(q, k, v, bias)
+    with torch.autocast("cpu", enabled=False):
+        return functional.scaled_dot_product_attention(q.float(), k.float(), v.float(), None if bias is None else bias.float())
 
 
 class LowRank(nn.Module):
