@@ -1,5 +1,8 @@
+import fcntl
+import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,45 @@ def test_workers_are_replaced_after_their_lifetime(tmp_path):
     numbers, processes = zip(*done, strict=True)
     assert numbers == tuple(range(5)) and os.getpid() not in processes
     assert processes[0] == processes[1] and processes[2] == processes[3] and len(set(processes)) == 3
+
+
+def _is_free(path):
+    """Return whether no process holds the lock of a file."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _hold(path):
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        path.with_suffix(".held").touch()
+        time.sleep(60)
+
+
+def _hire(paths):
+    with LocalWorkers(2, prepare_worker, ()) as workers:
+        list(workers.run(_hold, [(path,) for path in paths]))
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    paths = [tmp_path / "first", tmp_path / "second"]
+    parent = multiprocessing.get_context("spawn").Process(target=_hire, args=(paths,))
+    parent.start()
+    begin = time.monotonic()
+    while not all(path.with_suffix(".held").exists() for path in paths):
+        assert time.monotonic() - begin < 50 and parent.is_alive()
+        time.sleep(0.05)
+    assert not any(_is_free(path) for path in paths)
+    parent.kill()
+    parent.join()
+    begin = time.monotonic()
+    while not all(_is_free(path) for path in paths):
+        assert time.monotonic() - begin < 20, "a worker outlived the process that hired it"
+        time.sleep(0.05)
 
 
 def test_fewer_than_one_worker_is_refused():

@@ -7,10 +7,13 @@ takes nothing along: its tasks are done again, and as a task depends on its argu
 
 import gc
 import multiprocessing as mp
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -52,6 +55,19 @@ def prepare_worker() -> None:
     # A trial makes thousands of small arrays, none in a cycle: looking through them again and again costs 4 % of the time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+def _begin(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Begin a worker process, which ends with the process that hired it: after a kill -9 nothing goes on beside a resumed one."""
+    parent = mp.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    start(*arguments)
 
 
 class LocalWorkers:
@@ -127,7 +143,7 @@ class LocalWorkers:
         if self._pool is None:
             self._done = 0
             self._pool = ProcessPoolExecutor(
-                self._count, mp_context=mp.get_context("spawn"), initializer=self._start, initargs=self._arguments
+                self._count, mp_context=mp.get_context("spawn"), initializer=_begin, initargs=(self._start, self._arguments)
             )
         return self._pool
 
