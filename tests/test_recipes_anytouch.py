@@ -226,6 +226,7 @@ def test_a_small_study_has_every_row_and_goes_on_where_it_was(data, tmp_path):
     assert set(found["rows"]) == {*study.variants, "untrained", "imagenet", "hand-made"}
     same = found["rows"][WHOLE]["same touch"]
     assert 0 <= same["value"]["value"] <= 1 and same["less_whole"] is None
+    assert same["by_seed"] == [same["value"]["value"]]
     assert "hardness, last sensor, nearest tokens" in found["rows"][UNSEEN]
     again = []
     assert json.dumps(run_study(study, again.append)) == json.dumps(found)

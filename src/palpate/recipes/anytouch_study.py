@@ -321,7 +321,7 @@ def nearest_sensor(felt: FeltTouches, every: FeltTouches, known: Sequence[str]) 
 
 
 def study_figures(config: StudyConfig, found: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """Return the figure of every variant and baseline by task, and its paired difference to the whole, as JSON values."""
+    """Return every variant's and baseline's figure by task, in all and by seed, and its paired difference to the whole, as JSON values."""
     joined = {name: {task: _joined([judged[task] for judged in runs]) for task in runs[0]} for name, runs in found.items()}
     whole = joined[WHOLE]
     rows: dict[str, dict[str, Any]] = {}
@@ -329,6 +329,7 @@ def study_figures(config: StudyConfig, found: Mapping[str, Sequence[Judged]]) ->
         rows[name] = {
             task: {
                 "value": asdict(probed.value),
+                "by_seed": [_joined([judged[task]]).value.value for judged in found[name]],
                 "less_whole": asdict(difference(probed, whole[task])) if name != WHOLE and task in whole else None,
             }
             for task, probed in tasks.items()
