@@ -5,8 +5,8 @@ Usage: python benchmarks/anytouch.py --data DATA [DATA ...] --probe PROBE [--rea
        [--seeds 1]
 DATA and PROBE are what `palpate collect touch` makes with the sensors gelsight, digit, duragel and gelsight-mini, PROBE with a seed of its
 own (or one of DATA: then only the objects held out count); PHYSICLEAR is what `palpate import octopi` makes. Goes on where it was
-interrupted. Writes benchmarks/results/anytouch.json and a page beside it. With 600 touches `small` takes about an hour and a half of one
-core a seed, `full` ten times as much.
+interrupted. Writes benchmarks/results/anytouch.json and a page beside it. With 600 touches `small` takes about an hour of one core a
+seed, `full` ten times as much.
 """
 
 import argparse
