@@ -18,8 +18,8 @@ from palpate.learning.checkpoint import Run, load_run
 from palpate.models.backbones import build_backbone
 from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from palpate.perception.views import changed
-
-UNTRAINED = "untrained"
+from palpate.recipes.anytouch import encoder_config, load_encoder
+from palpate.recipes.touch_embedding import UNTRAINED, untrained
 
 
 class ClipEncoder(nn.Module, ABC):
@@ -103,14 +103,12 @@ def build_encoder(name: str, sensor: str, seed: int = 0) -> ClipEncoder:
     if name == "imagenet":
         return ImageClipEncoder().eval()
     kind, _, like = name.partition(":")
-    untrained = kind == UNTRAINED
-    run = None if name == UNTRAINED else _touch_run(like if untrained else name)
-    torch.manual_seed(seed)
-    encoder = TouchEncoder(
-        TouchEncoderConfig(view="change") if run is None else TouchEncoderConfig.from_dict(run.net["encoder"])
-    )
-    if run is not None and not untrained:
-        run.fill(encoder, "encoder.")
+    if name == UNTRAINED:
+        encoder = untrained(TouchEncoderConfig(view="change"), seed)
+    elif kind == UNTRAINED:
+        encoder = untrained(encoder_config(_touch_run(like)), seed)
+    else:
+        encoder = load_encoder(_touch_run(name))
     return TouchClipEncoder(encoder, sensor).eval()
 
 

@@ -22,9 +22,9 @@ from palpate.evaluation.intervals import cluster_mean, paired_difference
 from palpate.evaluation.report_pouring import PERSON, STEPS, TILT, WITHIN
 from palpate.recipes.pouring import EncoderMode, PouringController, PouringTraining, train_pouring
 from palpate.recipes.pouring_blind import BLIND, best_number, blind_start
-from palpate.recipes.pouring_encoders import UNTRAINED
 from palpate.recipes.pouring_task import Pourer, finished
 from palpate.recipes.study_folder import claim, kept, slug
+from palpate.recipes.touch_embedding import UNTRAINED
 from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.worlds.pouring import PouringConfig, PouringWorld
 
