@@ -39,6 +39,14 @@ def test_features_have_the_sizes_of_the_configuration():
     assert features.pooled.shape == (3, 16) and features.embedding.shape == (3, 8) and features.tokens.shape == (3, 16, 16)
 
 
+def test_other_methods_are_given_the_class_token_and_mean_and_largest_of_the_patches():
+    features = encoder_of()(clips_of(), torch.tensor([0, 1, UNIVERSAL]))
+    for k, summary in enumerate(features.summary):
+        patches = features.tokens[k]
+        expected = [features.pooled[k], sum(patches) / len(patches), patches.max(dim=0).values]
+        torch.testing.assert_close(summary, torch.cat(expected))
+
+
 def test_patches_are_cut_row_by_row_and_put_together_again():
     clips = clips_of()
     patches = patches_of(clips, 4)

@@ -168,7 +168,7 @@ def test_ranks_are_told_with_a_touch_encoder_that_stays_with_the_run(tmp_path, c
     assert "pad gets the universal tokens" in capsys.readouterr().out
     shutil.rmtree(encoder)
     model, columns = load_ranks(load_run(tmp_path / "run"))["hardness_rank"]
-    assert len(columns) == len(NAMES) + SHAPE.width and len(model.weights) == columns.sum()
+    assert len(columns) == len(NAMES) + 3 * SHAPE.width and len(model.weights) == columns.sum()
     judged = evaluate_hardness(tmp_path / "run", data)
     assert judged["n"] == 9 and judged["spearman"] > 0.7
 

@@ -38,10 +38,10 @@ def pictures():
 def test_features_are_the_encoders_for_stills_and_clips_of_any_size_and_length(run, pictures):
     backbone = TouchBackbone.open(run)
     stills = backbone.features(pictures, "digit")
-    assert stills.shape == (5, 16) and stills.dtype == np.float32
+    assert stills.shape == (5, 3 * 16) and stills.dtype == np.float32
     small = np.stack([square(picture, 16) for picture in pictures])
     with torch.inference_mode():
-        direct = backbone.encoder(torch.from_numpy(small[:, None]), torch.zeros(5, dtype=torch.int64)).pooled.numpy()
+        direct = backbone.encoder(torch.from_numpy(small[:, None]), torch.zeros(5, dtype=torch.int64)).summary.numpy()
     np.testing.assert_allclose(stills, direct, atol=1e-6)
     clip = np.stack([pictures[:4], pictures[1:]])  # (2, 4, ...): one frame more than the encoder's
     np.testing.assert_allclose(backbone.features(clip, "digit"), backbone.features(clip[:, 1:], "digit"), atol=1e-6)
@@ -49,7 +49,7 @@ def test_features_are_the_encoders_for_stills_and_clips_of_any_size_and_length(r
     np.testing.assert_allclose(backbone.features(clip[:, :2], "digit"), stills[1:3], atol=1e-6)
     standing = np.rot90(pictures, -1, axes=(1, 2))  # the longer side lies across whatever way the picture is stored
     np.testing.assert_allclose(backbone.features(standing, "digit"), stills, atol=1e-6)
-    assert backbone.features(pictures[:0], "digit").shape == (0, 16)
+    assert backbone.features(pictures[:0], "digit").shape == (0, 3 * 16)
     with pytest.raises(RecordError, match="float64"):
         backbone.features(pictures / 255.0, "digit")
 
@@ -79,17 +79,18 @@ def test_a_sensor_without_tokens_gets_the_universal_ones_and_a_line_says_so(run,
     assert np.abs(digit - gelsight).max() > 1e-3 and np.abs(digit - strange).max() > 1e-3
     small = torch.from_numpy(np.stack([square(picture, 16) for picture in pictures])[:, None])
     with torch.inference_mode():
-        universal = backbone.encoder(small, torch.full((5,), UNIVERSAL)).pooled.numpy()
+        universal = backbone.encoder(small, torch.full((5,), UNIVERSAL)).summary.numpy()
     np.testing.assert_allclose(strange, universal, atol=1e-6)
     assert "digit has its own tokens, tac3d gets the universal tokens" in backbone.words(["tac3d", "digit", "digit"])
 
 
 def test_a_run_keeps_the_encoder_when_the_folder_it_came_from_is_gone(pictures, tmp_path):
     backbone = TouchBackbone.open(encoder_run(tmp_path / "touch"))
-    assert TouchBackbone.kept(tmp_path / "policy") is None
+    assert TouchBackbone.kept(tmp_path / "policy", None) is None
     backbone.keep(tmp_path / "policy")
     shutil.rmtree(tmp_path / "touch")
-    kept = TouchBackbone.kept(tmp_path / "policy")
+    about = {"fingerprint": backbone.fingerprint()}
+    kept = TouchBackbone.kept(tmp_path / "policy", about)
     assert kept is not None and kept.fingerprint() == backbone.fingerprint()
     np.testing.assert_array_equal(kept.features(pictures, "digit"), backbone.features(pictures, "digit"))
     assert all(name.startswith("encoder.") for name in load_run(tmp_path / "policy" / FOLDER).weights)  # without the decoder
@@ -98,6 +99,8 @@ def test_a_run_keeps_the_encoder_when_the_folder_it_came_from_is_gone(pictures, 
     assert other.fingerprint() != backbone.fingerprint()
     with pytest.raises(RunError, match="begun with another touch encoder"):
         other.keep(tmp_path / "policy")
+    with pytest.raises(RunError, match=r"other features of it.*train it again"):
+        TouchBackbone.kept(tmp_path / "policy", {"fingerprint": "of a version that read the class token alone"})
 
 
 def test_runs_of_another_kind_or_architecture_are_refused_with_a_way_out(run, tmp_path):
@@ -185,7 +188,7 @@ def test_an_outcome_run_feels_live_what_it_was_trained_on(gentle_data, outcome):
 @pytest.mark.slow
 def test_an_outcome_run_is_evaluated_and_acts_with_the_encoder_that_it_keeps(gentle_data, outcome, tmp_path):
     folder, _ = outcome
-    assert load_run(folder).net["touch_dim"] == SHAPE.width and load_run(folder).net["feature_dim"] == 1280
+    assert load_run(folder).net["touch_dim"] == 3 * SHAPE.width and load_run(folder).net["feature_dim"] == 1280
     table = evaluate_outcome(folder, gentle_data)
     assert table.probs.shape == (3 * 48, 2) and table.backbone == "efficientnet_lite0+touch encoder"
     ablated = PredictionTable.load(folder / "ablation-touch-zero.npz")
@@ -204,7 +207,7 @@ def test_touch_features_are_computed_once_for_each_data_set_and_encoder(gentle_d
     reader, inputs, first = open_dataset(gentle_data), ("touch.middle", "touch.thumb"), np.arange(3)
     backbone = TouchBackbone.open(run)
     found = touch_features(reader, first, inputs, backbone, progress=False)
-    assert found["touch.thumb"].shape == (9, 16) and found["touch.thumb"].dtype == np.float32
+    assert found["touch.thumb"].shape == (9, 3 * 16) and found["touch.thumb"].dtype == np.float32
     monkeypatch.setattr(TouchBackbone, "features", lambda *_: pytest.fail("computed again"))
     again = touch_features(reader, first, inputs, backbone, progress=False)
     np.testing.assert_array_equal(again["touch.thumb"], found["touch.thumb"])

@@ -101,7 +101,7 @@ class TouchFeatures(NamedTuple):
     """What the encoder gives."""
 
     pooled: torch.Tensor
-    """(B, D) class token after the last norm: the features for tasks."""
+    """(B, D) class token after the last norm."""
     embedding: torch.Tensor
     """(B, E) its projection, not normalised."""
     tokens: torch.Tensor
@@ -111,6 +111,14 @@ class TouchFeatures(NamedTuple):
     def patches(self) -> torch.Tensor:
         """(B, 2 D) mean and largest of each number over the patches: what a class token that no label has trained may miss."""
         return torch.cat([self.tokens.mean(dim=1), self.tokens.amax(dim=1)], dim=1)
+
+    @property
+    def summary(self) -> torch.Tensor:
+        """(B, 3 D) class token, and mean and largest of the patches: what other methods are given.
+
+        The class token was trained to tell touches of different things apart; where and how far a thing presses is in the patches.
+        """
+        return torch.cat([self.pooled, self.patches], dim=1)
 
 
 class Block(nn.Module):

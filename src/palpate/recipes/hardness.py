@@ -28,7 +28,7 @@ from palpate.perception.hardness_scale import young_of_shore_00
 from palpate.perception.press_geometry import EXTRAS, describe_press, measure_press
 from palpate.recipes.hardness_rank import evaluate_ranks, train_ranks
 from palpate.recipes.hardness_touch import Components, PressTouch
-from palpate.recipes.touch_backbone import FOLDER, TouchBackbone, sensor_of
+from palpate.recipes.touch_backbone import TouchBackbone, sensor_of
 from palpate.recipes.touch_press import find_sensor, optics_for, resized
 from palpate.sensors.touch.optics import Optics
 
@@ -378,5 +378,5 @@ def evaluate_hardness(
     run = load_run(folder)
     if run.extra.get("recipe") != "hardness" or run.extra.get("label") not in METHODS:
         raise RunError(f"{folder} is no run on hardness that this version knows; train one with `palpate train hardness`")
-    backbone = TouchBackbone.open(folder / FOLDER) if run.extra.get("touch_encoder") else None
+    backbone = TouchBackbone.kept(folder, run.extra.get("touch_encoder"))
     return METHODS[run.extra["label"]].evaluate(run, open_dataset(data), extras, optics, backbone)

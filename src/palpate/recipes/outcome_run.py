@@ -47,7 +47,7 @@ class OutcomePredictor:
         self.extra = run.extra
         self._scorer = NetScorer(net, precision="bf16" if precision == "bf16" else "fp32")
         self.outcomes = self._scorer.outcomes
-        self._touch = TouchBackbone.open(folder / FOLDER) if run.extra.get("touch_encoder") else None
+        self._touch = TouchBackbone.kept(folder, run.extra.get("touch_encoder"))
         self._images = tuple(name for name in config.image_inputs if self._touch is None or name == "vision")
         self._felt = tuple(name for name in config.image_inputs if name not in self._images)
         weights = run.extra.get("backbone_weights")
@@ -122,7 +122,7 @@ def evaluate_outcome(folder: Path, data: Path) -> PredictionTable:
         weights=Path(weights) if weights else None,
         size=run.extra["image_size"],
         crops=run.extra["crops"],
-        touch_encoder=folder / FOLDER if run.extra.get("touch_encoder") else None,
+        touch_encoder=None if TouchBackbone.kept(folder, run.extra.get("touch_encoder")) is None else folder / FOLDER,
     )
     samples = load_samples(reader, inputs, settings, raw=bool(run.extra.get("fine_tuned")))
     net = shape.build()

@@ -37,10 +37,7 @@ class ClipEncoder(nn.Module, ABC):
 
 
 class TouchClipEncoder(ClipEncoder):
-    """A touch encoder: the class token after its last norm, and mean and largest of its patches (`TouchFeatures.patches`).
-
-    The class token was trained to tell touches of different things apart; how far one imprint has moved is in the patches.
-    """
+    """A touch encoder, of which a policy is given `TouchFeatures.summary`."""
 
     def __init__(self, encoder: TouchEncoder, sensor: str) -> None:
         """Take the encoder and the name of the sensor; one that it has never seen gets the universal tokens."""
@@ -52,8 +49,7 @@ class TouchClipEncoder(ClipEncoder):
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return features (B, dim)."""
         sensor = torch.full((len(clips),), self.sensor, dtype=torch.int64, device=clips.device)
-        seen = self.encoder(clips, sensor)
-        return torch.cat([seen.pooled, seen.patches], dim=1)
+        return self.encoder(clips, sensor).summary
 
 
 class ImageClipEncoder(ClipEncoder):

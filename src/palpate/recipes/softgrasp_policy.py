@@ -95,8 +95,8 @@ class SoftgraspController:
         self._pictures = PictureSettings(**run.extra["pictures"])
         frozen = "image" in self.modalities and not self.config.end_to_end
         self._backbone = TracedBackbone(self._pictures) if frozen else None
-        felt = TOUCH in self.modalities
-        self._touch = LiveTouch(FingerTouch.kept(self.folder, run.extra["touch"])) if felt else None
+        felt = FingerTouch.kept(self.folder, run.extra["touch"]) if TOUCH in self.modalities else None
+        self._touch = None if felt is None else LiveTouch(felt)
         self.reset(np.random.default_rng(0))
 
     def _allowed(self, modalities: tuple[str, ...], run: Run) -> tuple[str, ...]:

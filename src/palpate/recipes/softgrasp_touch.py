@@ -20,7 +20,7 @@ from palpate.core.records import Episode, Observation, TactileFrame
 from palpate.data.reader import EpisodeReader
 from palpate.data.sample_cache import SampleCache
 from palpate.recipes.softgrasp_data import Frames, latest
-from palpate.recipes.touch_backbone import FOLDER, TouchBackbone, sensor_of
+from palpate.recipes.touch_backbone import TouchBackbone, sensor_of
 
 STREAM = "touch."
 """How the streams of touch begin; a finger's name follows."""
@@ -59,9 +59,14 @@ class FingerTouch:
         return cls(backbone=backbone, fingers=fingers, sensor=sensor_of(reader, STREAM + fingers[0]))
 
     @classmethod
-    def kept(cls, folder: Path, about: Mapping[str, Any]) -> Self:
-        """Return what a run was trained with: the encoder in its folder, and what `about` returned; RunError if the encoder is gone."""
-        return cls(backbone=TouchBackbone.open(folder / FOLDER), fingers=tuple(about["fingers"]), sensor=about["sensor"])
+    def kept(cls, folder: Path, about: Mapping[str, Any]) -> Self | None:
+        """Return what a run was trained with: the encoder in its folder, and what `about` returned; None if `about` is empty.
+
+        Raises:
+            RunError: the encoder is gone, or not the one that the run was trained with.
+        """
+        backbone = TouchBackbone.kept(folder, about)
+        return None if backbone is None else cls(backbone=backbone, fingers=tuple(about["fingers"]), sensor=about["sensor"])
 
     @property
     def dim(self) -> int:

@@ -8,10 +8,10 @@ Axis letters: N sample, F frame of the encoder, T frame of a clip, S side of its
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from palpate.recipes.touch_frames import sensor_name, square
 
 FOLDER = "touch_encoder"
 """Where a run keeps the encoder that it was trained with: a run of its own."""
+READING = "class token, mean and largest patch"
+"""What of the encoder other methods are given: `TouchFeatures.summary`."""
 BATCH = 64
 """Samples encoded at once."""
 
@@ -66,9 +68,25 @@ class TouchBackbone:
         return cls(alone, encoder.requires_grad_(False))
 
     @classmethod
-    def kept(cls, folder: Path) -> Self | None:
-        """Return the encoder that a run keeps, None if it was trained without one."""
-        return cls.open(Path(folder) / FOLDER) if (Path(folder) / FOLDER).is_dir() else None
+    def kept(cls, folder: Path, about: Mapping[str, Any] | None) -> Self | None:
+        """Return the encoder that a run was trained with, from its folder; None if it was trained without one.
+
+        Args:
+            folder: of the run.
+            about: what the run says of its encoder, with the `fingerprint`; None or nothing if it had none.
+
+        Raises:
+            RunError: the encoder is gone, is another one, or is read in another way than it was then.
+        """
+        if not about:
+            return None
+        backbone = cls.open(Path(folder) / FOLDER)
+        if about.get("fingerprint") != backbone.fingerprint():
+            raise RunError(
+                f"{folder} was trained on features of another touch encoder than the one it keeps, or on other features of it than this "
+                f"version's ({READING}); train it again"
+            )
+        return backbone
 
     def keep(self, folder: Path) -> None:
         """Put a copy into the folder of a run that uses it.
@@ -76,20 +94,20 @@ class TouchBackbone:
         Raises:
             RunError: there is a copy of another encoder, which the run was begun with.
         """
-        there = TouchBackbone.kept(folder)
-        if there is None:
-            save_run(Path(folder) / FOLDER, self.run)
-        elif there.fingerprint() != self.fingerprint():
+        there = Path(folder) / FOLDER
+        if not there.is_dir():
+            save_run(there, self.run)
+        elif TouchBackbone.open(there).fingerprint() != self.fingerprint():
             raise RunError(f"{folder} was begun with another touch encoder; go on with that one, or choose another --out")
 
     @property
     def dim(self) -> int:
         """D."""
-        return self.encoder.config.width
+        return 3 * self.encoder.config.width
 
     def fingerprint(self) -> str:
-        """Return a name that changes with the architecture and the weights."""
-        digest = hashlib.sha256(json.dumps(self.encoder.config.to_dict()).encode())
+        """Return a name that changes with the architecture, the weights and `READING`."""
+        digest = hashlib.sha256(json.dumps([self.encoder.config.to_dict(), READING]).encode())
         for part in weight_bytes(self.encoder):
             digest.update(part)
         return digest.hexdigest()[:24]
@@ -103,7 +121,7 @@ class TouchBackbone:
         return f"touch encoder {self.fingerprint()[:8]} of {', '.join(own) or 'no sensor in particular'}: {', '.join(uses)}"
 
     def features(self, pictures: np.ndarray, sensor: str, rest: np.ndarray | None = None) -> np.ndarray:
-        """Return features (N, D) float32: the class token after the last norm.
+        """Return features (N, D) float32: `TouchFeatures.summary`.
 
         Args:
             pictures: stills (N, H, W, 3), or clips (N, T, H, W, 3), oldest frame first, uint8 RGB of any size. Of a clip longer than the
@@ -144,7 +162,7 @@ class TouchBackbone:
         with torch.inference_mode():
             for start in range(0, len(clips), BATCH):
                 part = torch.from_numpy(clips[start : start + BATCH]).to(device)
-                out[start : start + BATCH] = self.encoder(part, index.expand(len(part))).pooled.float().cpu().numpy()
+                out[start : start + BATCH] = self.encoder(part, index.expand(len(part))).summary.float().cpu().numpy()
         return out
 
 
