@@ -237,4 +237,6 @@ def test_a_small_study_has_every_row_and_goes_on_where_it_was(data, tmp_path):
     assert {name for name in rows if rows[name] != others[name]} >= {WHOLE} and rows["imagenet"] == others["imagenet"]
     tables = "\n".join(table.text() for table in study_tables(found))
     assert "nearest sensor's tokens" in tables and "imagenet" in tables
+    with pytest.raises(RunError, match="study with other settings"):
+        run_study(replace(study, batch_size=32), again.append)
     assert write_study(tmp_path / "page.html", found, {"study": "benchmarks/anytouch.py"}).stat().st_size > 3000

@@ -21,7 +21,7 @@ from palpate.data.reader import open_dataset
 from palpate.evaluation.neighbours import neighbours
 from palpate.models.touch_encoder import TouchEncoder, TouchEncoderConfig
 from palpate.recipes.anytouch import AnyTouchConfig, held_out_objects, load_encoder, load_touch_run, read_clips, train_touch
-from palpate.recipes.study_folder import slug
+from palpate.recipes.study_folder import claim, kept, slug
 from palpate.recipes.touch_embedding import IMAGENET, UNTRAINED, encode, untrained
 from palpate.recipes.touch_felt import FeltTouches, felt_touches
 from palpate.recipes.touch_probe import FOLDS, Probed, difference, probe, read_goal, summed_up
@@ -130,6 +130,14 @@ class StudyConfig:
             raise PalpateError(f"a study across sensors needs two or more, got {', '.join(self.sensors) or 'none'}")
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What finished parts depend on, as JSON values; seeds, tables and targets may be added later."""
+        paths = {"data": self.data, "probe": (self.probe,), "real": () if self.real is None else (self.real,)}
+        same = {name: [str(path.resolve()) for path in some] for name, some in paths.items()}
+        same |= {"sensors": self.sensors, "shape": self.shape.to_dict(), "epochs": self.epochs}
+        return json.loads(json.dumps({**same, "batch_size": self.batch_size, "folds": self.folds}))
+
+    @property
     def variants(self) -> dict[str, Variant]:
         """Everything that is trained, by the name of its row."""
         out = dict(ABLATIONS) if "ablations" in self.tables else {WHOLE: Variant()}
@@ -190,9 +198,10 @@ def run_study(config: StudyConfig, tell: Callable[[str], None]) -> dict[str, Any
     """Train and judge what is not there yet; return the figures of all tables.
 
     Raises:
-        PalpateError: unusable data or settings.
+        PalpateError: unusable data or settings, or a folder of a study with other settings.
     """
     _prepare(config)
+    claim(config.out, config.settings)
     variants = config.variants
     seeds = range(config.seeds)
     with LocalWorkers(config.workers, _start, (), None) as workers:
@@ -249,26 +258,20 @@ def _felt(config: StudyConfig, real: bool) -> FeltTouches:
 
 def _judge(config: StudyConfig, name: str, seed: int) -> Judged:
     """Judge one variant or baseline of one seed by all its tasks, or read what was found before."""
-    path = config.out / f"seed-{seed}" / f"judged-{config.pool}-{slug(name)}.json"
-    tasks = config.tasks(name)
-    found: Judged = json.loads(path.read_text()) if path.exists() else {}
-    missing = [task for task in tasks if task.name not in found]
-    if not missing:
-        return found
-    net = None if name in (IMAGENET, HAND) else _net(config, name, seed)
-    sets = {real: _felt(config, real) for real in {task.real for task in missing} | {False}}
-    for task in missing:
-        felt = sets[task.real]
+    folder = config.out / f"seed-{seed}" / f"judged-{config.pool}-{slug(name)}"
+
+    def judged(task: Task) -> dict[str, Any]:
+        every = _felt(config, False)
+        felt = _felt(config, True) if task.real else every
         if task.sensors != "all":
             felt = felt.take(np.flatnonzero(felt.sensor == config.sensors[0 if task.sensors == "first" else -1]))
         if task.target == "neighbours":
             felt = felt.take(np.flatnonzero(felt.contact))
-        found[task.name] = _score(config, task, felt, _features(name, net, task, felt, sets[False]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(found))
-    temporary.replace(path)
-    return found
+        net = None if name in (IMAGENET, HAND) else _net(config, name, seed)
+        return _score(config, task, felt, _features(name, net, task, felt, every))
+
+    tasks = config.tasks(name)
+    return {task.name: kept(folder / f"{slug(task.name)}.json", lambda task=task: judged(task)) for task in tasks}
 
 
 def _net(config: StudyConfig, name: str, seed: int) -> TouchEncoder:
