@@ -192,6 +192,8 @@ def test_the_modality_study_and_the_touch_gain_curve_run_small(gentle_data, tmp_
         "none",
         *(f"{m}:{h}" for m in ("vision", "touch", "action") for h in ("zero", "shuffle")),
     }
+    with pytest.raises(RunError, match="study with other settings"):  # what was trained with them would be taken for these
+        cross_validations(replace(config, base=replace(base, width=32)), lines.append)
     curve = gain_curve(config, (CLEAR, Degradation(pixels=8), Degradation(zoom_sd=0.2)), lines.append)
     assert curve.size_error_mm.shape == (3,) and np.all(curve.low <= curve.gain) and np.all(curve.gain <= curve.high)
     assert 0.5 < curve.camera_error_mm < 20

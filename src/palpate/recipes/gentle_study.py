@@ -3,9 +3,11 @@
 The evidence behind docs/gentle.md; `benchmarks/modalities.py` runs it.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ from palpate.perception.localise import RISE
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
 from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_missing
 from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
+from palpate.recipes.study_folder import claim
 from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.camera import CameraConfig
 
@@ -45,6 +48,14 @@ class StudyConfig:
     """Training of every model; data, out, modalities, group and seed are filled in."""
     workers: int = 2
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What predictions depend on beside model, group and seed, as JSON values."""
+        same = asdict(replace(self.base, data=self.data))
+        for name in ("out", "modalities", "group", "seed", "final", "ablations", "resume"):
+            del same[name]
+        return json.loads(json.dumps(same, default=lambda path: str(path.resolve())))
+
 
 def frozen_training(data: Path, out: Path, *, epochs: int, width: int, image_size: int) -> OutcomeConfig:
     """Return how a study trains its models: on features of frozen networks, one crop, on one thread."""
@@ -58,7 +69,12 @@ def frozen_training(data: Path, out: Path, *, epochs: int, width: int, image_siz
 
 
 def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[PredictionTable]:
-    """Run what is not done yet and return every prediction table, ablations included."""
+    """Run what is not done yet and return every prediction table, ablations included.
+
+    Raises:
+        PalpateError: unusable data, or a folder of a study with other settings.
+    """
+    claim(config.out, config.settings)
     jobs = [
         replace(
             config.base,
