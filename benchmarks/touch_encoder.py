@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/touch_encoder.py --data DATA --encoder RUN --out FOLDER [--sizes 100 300 1000] [--seeds 2] [--models full touch]
 DATA is what `palpate collect gentle` makes, RUN what `palpate train touch` does. Toys are held out; differences are paired by trial and
-resampled by toy. Interrupted, it goes on with what is not done yet. Writes benchmarks/results/touch_encoder.json.
+resampled by toy. A size is learned from on up to --draws sets of trials that share none, each with seeds of its own. Interrupted, it goes
+on with what is not done yet. Writes benchmarks/results/touch_encoder.json.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=["full", "touch"])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--width", type=int, default=1024)
@@ -38,7 +40,8 @@ def main() -> None:
     seeds = tuple(range(options.seeds))
     config = StudyConfig(data=options.data, out=options.out, seeds=seeds, groups=("object",), models=models, base=base)
     rows = []
-    for size, study in learning_curve(config, options.encoder, options.sizes, lambda line: print(line, flush=True)).items():
+    curve = learning_curve(config, options.encoder, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
+    for size, study in curve.items():
         for model in map(model_name, models):
             names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
             imagenet, encoder = (study.select(model, "object", backbone=name) for name in names)
@@ -46,7 +49,7 @@ def main() -> None:
             for outcome in OUTCOMES:
                 figures = [study.accuracy(part)[outcome] for part in (imagenet, encoder)] + [difference[outcome]]
                 rows.append(
-                    {"trials": size, "model": model, "outcome": outcome}
+                    {"trials": size, "model": model, "outcome": outcome, "judged": figures[0].n}
                     | {
                         name: [f.value, f.low, f.high]
                         for name, f in zip(("imagenet", "encoder", "difference"), figures, strict=True)
@@ -54,7 +57,12 @@ def main() -> None:
                 )
                 cells = "  ".join(f"{100 * f.value:6.1f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in figures)
                 print(f"{size:5} trials  {model:22} {outcome:7} imagenet, encoder, difference: {cells}")
-    result = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU", "seeds": options.seeds, "rows": rows}
+    result = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "seeds": options.seeds,
+        "draws": options.draws,
+        "rows": rows,
+    }
     path = Path(__file__).parent / "results" / "touch_encoder.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 

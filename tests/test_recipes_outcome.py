@@ -208,12 +208,16 @@ def test_a_learning_curve_compares_two_networks_for_touch_on_the_same_trials(gen
     config = StudyConfig(
         data=gentle_data, out=tmp_path / "out", seeds=(0,), groups=("trial",), models=(BOTH,), base=base, workers=1
     )
-    studies = learning_curve(config, encoder, (6,), lambda line: None)
+    studies = learning_curve(config, encoder, (6, 40), lambda line: None, draws=2)
     networks = (base.features.name, replace(base.features, touch_encoder=encoder).name)
     for size, study in studies.items():
         plain, felt = (study.select(FULL, "trial", backbone=name) for name in networks)
-        assert all(len(np.unique(part[0].trial)) == size for part in (plain, felt))
+        draws = 2 if size == 6 else 1  # of 48 trials
+        for tables in (plain, felt):
+            drawn = [set(table.trial.tolist()) for table in tables]
+            assert len(drawn) == len({table.seed for table in tables}) == draws
+            assert all(len(some) == size for some in drawn) and len(set.union(*drawn)) == draws * size
         assert not np.array_equal(plain[0].probs, felt[0].probs)
         assert set(study.difference(felt, plain)) == {"stable", "gentle", "both"}
     with pytest.raises(DataError, match="ask for 2 to"):
-        train_outcome(replace(base, trials=100_000), lambda line: None)
+        train_outcome(replace(base, trials=(0, 100_000)), lambda line: None)

@@ -25,7 +25,7 @@ from palpate.learning.loop import TrainConfig
 from palpate.perception.localise import RISE
 from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
 from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_missing
-from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings
+from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings, gentle_rows
 from palpate.recipes.study_folder import claim
 from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.camera import CameraConfig
@@ -103,23 +103,37 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
     return tables
 
 
-def learning_curve(config: StudyConfig, encoder: Path, sizes: Sequence[int], tell: Callable[[str], None]) -> dict[int, Study]:
+def learning_curve(
+    config: StudyConfig, encoder: Path, sizes: Sequence[int], tell: Callable[[str], None], *, draws: int = 5
+) -> dict[int, Study]:
     """Return, by number of trials, predictions with touch seen by the ImageNet network and by a touch encoder (backbones of the study).
 
+    A small size is learned from several times, each time from other trials and with seeds of its own: which trials they were changes more
+    than the seed does.
+
     Args:
-        config: data of at least the largest size; of the models each is trained with both.
+        config: data of at least the largest size; of the models each is trained with both. The seeds of every further draw follow on.
         encoder: run of `palpate train touch`.
         sizes: numbers of trials.
         tell: gets a line for each part that is done.
+        draws: how often a size is learned from at most; the data may hold fewer that share no trial.
     """
     features = {"imagenet": config.base.features, "encoder": replace(config.base.features, touch_encoder=encoder)}
+    trials = len(np.unique(gentle_rows(open_dataset(config.data)).trial))
     found = {}
     for size in sizes:
         tables = []
-        for name, settings in features.items():
-            base = replace(config.base, features=settings, trials=size)
-            tables += cross_validations(replace(config, base=base, out=config.out / f"{size}-{name}"), lambda line: None)
-            tell(f"{size} trials, touch by the {name} network: done")
+        for draw in range(min(draws, max(trials // size, 1))):
+            part = (draw * size, (draw + 1) * size)
+            for name, settings in features.items():
+                some = replace(
+                    config,
+                    base=replace(config.base, features=settings, trials=part),
+                    out=config.out / f"{part[0]}-{part[1]}-{name}",
+                    seeds=tuple(len(config.seeds) * draw + seed for seed in config.seeds),
+                )
+                tables += cross_validations(some, lambda line: None)
+            tell(f"{size} trials, from number {part[0]}: done")
         found[size] = Study([table for table in tables if table.ablation == "none"])
     return found
 

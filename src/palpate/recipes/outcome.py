@@ -40,8 +40,8 @@ class OutcomeConfig:
     out: Path
     also: tuple[Path, ...] = ()
     """Further data sets of the same task to train on, for example one collected on-policy."""
-    trials: int | None = None
-    """Learn from the first so many trials of `data` only, for learning curves; None: all."""
+    trials: tuple[int, int] | None = None
+    """Learn only from those trials of `data` from the first number to before the second, for learning curves; None: all."""
     modalities: tuple[str, ...] = MODALITIES
     numbers: bool = True
     """Vision tells, beside its picture, what perception measured in it (`VISION_NUMBERS`). The papers' models see the picture alone."""
@@ -134,17 +134,19 @@ def load_samples(reader: EpisodeReader, inputs: tuple[str, ...], settings: Featu
     return Samples(rows=rows, views=views)
 
 
-def first_trials(samples: Samples, n: int) -> Samples:
-    """Return the samples of the first `n` trials.
+def some_trials(samples: Samples, start: int, stop: int) -> Samples:
+    """Return the samples of the trials from number `start` to before `stop`, in the order of the data.
 
     Raises:
-        DataError: there are fewer.
+        DataError: there are fewer, or less than two are asked for.
     """
     rows = samples.rows
     trials = np.unique(rows.trial)
-    if not 2 <= n <= len(trials):
-        raise DataError(f"{n} trials are asked for and the data has {len(trials)}; ask for 2 to {len(trials)}, or collect more")
-    kept = np.flatnonzero(rows.trial <= trials[n - 1])
+    if not 0 <= start <= stop - 2 <= len(trials) - 2:
+        raise DataError(
+            f"trials {start} to {stop} are asked for and the data has {len(trials)}; ask for 2 to {len(trials)}, or collect more"
+        )
+    kept = np.flatnonzero(np.isin(rows.trial, trials[start:stop]))
     arrays = {name: getattr(rows, name)[kept] for name in ("position", "trial", "object", "pose", "moment", "labels")}
     rows = replace(rows, actions={name: values[kept] for name, values in rows.actions.items()}, **arrays)
     return Samples(rows=rows, views=tuple(view.take(kept) for view in samples.views))
@@ -310,7 +312,7 @@ def train_outcome(config: OutcomeConfig, tell: Callable[[str], None]) -> Path:
     inputs = inputs_of(config.modalities, fingers(reader), task_of(reader), numbers=config.numbers)
     parts = [load_samples(r, inputs, config.features, raw=config.fine_tune) for r in readers]
     if config.trials is not None:
-        parts[0] = first_trials(parts[0], config.trials)
+        parts[0] = some_trials(parts[0], *config.trials)
     samples = join_samples(parts)
     tell(f"{model_name(config.modalities)}: {len(np.unique(samples.rows.trial))} trials, {len(samples.rows.trial)} rows")
     metrics: dict[str, Any] = {}
