@@ -1,4 +1,4 @@
-"""The outcome model of gentle grasping with its touch seen by AnyTouch's encoder or by the ImageNet network: a learning curve.
+"""A learning curve of gentle grasping with touch seen by AnyTouch's encoder, the same untrained, or the ImageNet network.
 
 Usage: python benchmarks/touch_encoder.py --data DATA --encoder RUN --out FOLDER [--sizes 100 300 1000] [--seeds 2] [--models full touch]
 DATA is what `palpate collect gentle` makes, RUN what `palpate train touch` does. Toys are held out; differences are paired by trial and
@@ -11,6 +11,7 @@ import json
 import os
 import platform
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,8 +19,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from palpate.evaluation.inputs import OUTCOMES
 from palpate.recipes.gentle_study import StudyConfig, frozen_training, learning_curve
 from palpate.recipes.outcome import model_name
+from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
+from palpate.recipes.touch_embedding import untrained
 
 MODELS = {"full": ("vision", "touch", "action"), "touch": ("touch", "action"), "looked-at": ("vision", "touch")}
+
+
+def untrained_like(encoder: Path, folder: Path) -> Path:
+    """Put an encoder of the same architecture and random weights into a folder; return where it is."""
+    trained = TouchBackbone.open(encoder)
+    plain = untrained(trained.encoder.config, 0)
+    weights = {f"encoder.{name}": tensor for name, tensor in plain.state_dict().items()}
+    TouchBackbone(replace(trained.run, weights=weights), plain).keep(folder)
+    return folder / FOLDER
 
 
 def main() -> None:
@@ -39,24 +51,20 @@ def main() -> None:
     models = tuple(MODELS[name] for name in options.models)
     seeds = tuple(range(options.seeds))
     config = StudyConfig(data=options.data, out=options.out, seeds=seeds, groups=("object",), models=models, base=base)
+    encoders = {"encoder": options.encoder, "untrained": untrained_like(options.encoder, options.out / "untrained")}
+    curve = learning_curve(config, encoders, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
+    names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
     rows = []
-    curve = learning_curve(config, options.encoder, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
-    for size, study in curve.items():
-        for model in map(model_name, models):
-            names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
-            imagenet, encoder = (study.select(model, "object", backbone=name) for name in names)
-            difference = study.difference(encoder, imagenet)
-            for outcome in OUTCOMES:
-                figures = [study.accuracy(part)[outcome] for part in (imagenet, encoder)] + [difference[outcome]]
-                rows.append(
-                    {"trials": size, "model": model, "outcome": outcome, "judged": figures[0].n}
-                    | {
-                        name: [f.value, f.low, f.high]
-                        for name, f in zip(("imagenet", "encoder", "difference"), figures, strict=True)
-                    }
-                )
-                cells = "  ".join(f"{100 * f.value:6.1f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in figures)
-                print(f"{size:5} trials  {model:22} {outcome:7} imagenet, encoder, difference: {cells}")
+    for size, encoder, model in product(options.sizes, encoders, map(model_name, models)):
+        study = curve[size][encoder]
+        imagenet, felt = (study.select(model, "object", backbone=name) for name in names)
+        accuracies, difference = (study.accuracy(imagenet), study.accuracy(felt)), study.difference(felt, imagenet)
+        for outcome in OUTCOMES:
+            figures = {"imagenet": accuracies[0][outcome], "encoder": accuracies[1][outcome], "difference": difference[outcome]}
+            row = {"trials": size, "model": model, "touch": encoder, "outcome": outcome, "judged": difference[outcome].n}
+            rows.append(row | {name: [f.value, f.low, f.high] for name, f in figures.items()})
+            cells = "  ".join(f"{100 * f.value:6.1f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in figures.values())
+            print(f"{size:5} trials  {model:20} {outcome:7} imagenet, {encoder}, difference: {cells}")
     result = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
         "seeds": options.seeds,

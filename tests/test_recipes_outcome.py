@@ -208,9 +208,10 @@ def test_a_learning_curve_compares_two_networks_for_touch_on_the_same_trials(gen
     config = StudyConfig(
         data=gentle_data, out=tmp_path / "out", seeds=(0,), groups=("trial",), models=(BOTH,), base=base, workers=1
     )
-    studies = learning_curve(config, encoder, (6, 40), lambda line: None, draws=2)
+    studies = learning_curve(config, {"encoder": encoder}, (6, 40), lambda line: None, draws=2)
     networks = (base.features.name, replace(base.features, touch_encoder=encoder).name)
-    for size, study in studies.items():
+    for size, by_encoder in studies.items():
+        study = by_encoder["encoder"]
         plain, felt = (study.select(FULL, "trial", backbone=name) for name in networks)
         draws = 2 if size == 6 else 1  # of 48 trials
         for tables in (plain, felt):

@@ -4,7 +4,7 @@ The evidence behind docs/gentle.md; `benchmarks/modalities.py` runs it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,37 +104,38 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
 
 
 def learning_curve(
-    config: StudyConfig, encoder: Path, sizes: Sequence[int], tell: Callable[[str], None], *, draws: int = 5
-) -> dict[int, Study]:
-    """Return, by number of trials, predictions with touch seen by the ImageNet network and by a touch encoder (backbones of the study).
+    config: StudyConfig, encoders: Mapping[str, Path], sizes: Sequence[int], tell: Callable[[str], None], *, draws: int = 5
+) -> dict[int, dict[str, Study]]:
+    """Return, by number of trials and touch encoder, predictions with touch seen by the ImageNet network and by it (backbones of a study).
 
     A small size is learned from several times, each time from other trials and with seeds of its own: which trials they were changes more
     than the seed does.
 
     Args:
-        config: data of at least the largest size; of the models each is trained with both. The seeds of every further draw follow on.
-        encoder: run of `palpate train touch`.
+        config: data of at least the largest size; each model is trained with every network. The seeds of every further draw follow on.
+        encoders: runs of `palpate train touch`, by name.
         sizes: numbers of trials.
         tell: gets a line for each part that is done.
         draws: how often a size is learned from at most; the data may hold fewer that share no trial.
     """
-    features = {"imagenet": config.base.features, "encoder": replace(config.base.features, touch_encoder=encoder)}
+    networks: dict[str, Path | None] = {"imagenet": None, **encoders}
     trials = len(np.unique(gentle_rows(open_dataset(config.data)).trial))
     found = {}
     for size in sizes:
-        tables = []
+        tables: dict[str, list[PredictionTable]] = {name: [] for name in networks}
         for draw in range(min(draws, max(trials // size, 1))):
             part = (draw * size, (draw + 1) * size)
-            for name, settings in features.items():
+            for name, encoder in networks.items():
+                settings = replace(config.base.features, touch_encoder=encoder)
                 some = replace(
                     config,
                     base=replace(config.base, features=settings, trials=part),
                     out=config.out / f"{part[0]}-{part[1]}-{name}",
                     seeds=tuple(len(config.seeds) * draw + seed for seed in config.seeds),
                 )
-                tables += cross_validations(some, lambda line: None)
+                tables[name] += [t for t in cross_validations(some, lambda line: None) if t.ablation == "none"]
             tell(f"{size} trials, from number {part[0]}: done")
-        found[size] = Study([table for table in tables if table.ablation == "none"])
+        found[size] = {name: Study([*tables["imagenet"], *tables[name]]) for name in encoders}
     return found
 
 
