@@ -55,16 +55,20 @@ def main() -> None:
     curve = learning_curve(config, encoders, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
     names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
     rows = []
-    for size, encoder, model in product(options.sizes, encoders, map(model_name, models)):
-        study = curve[size][encoder]
-        imagenet, felt = (study.select(model, "object", backbone=name) for name in names)
-        accuracies, difference = (study.accuracy(imagenet), study.accuracy(felt)), study.difference(felt, imagenet)
+    for size, model in product(options.sizes, map(model_name, models)):
+        study = curve[size]["encoder"]
+        tables = {"imagenet": study.select(model, "object", backbone=names[0])}
+        tables |= {name: curve[size][name].select(model, "object", backbone=names[1]) for name in encoders}
+        figures = {name: study.accuracy(some) for name, some in tables.items()}
+        figures |= {f"less {name}": study.difference(tables["encoder"], tables[name]) for name in ("imagenet", "untrained")}
         for outcome in OUTCOMES:
-            figures = {"imagenet": accuracies[0][outcome], "encoder": accuracies[1][outcome], "difference": difference[outcome]}
-            row = {"trials": size, "model": model, "touch": encoder, "outcome": outcome, "judged": difference[outcome].n}
-            rows.append(row | {name: [f.value, f.low, f.high] for name, f in figures.items()})
-            cells = "  ".join(f"{100 * f.value:6.1f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in figures.values())
-            print(f"{size:5} trials  {model:20} {outcome:7} imagenet, {encoder}, difference: {cells}")
+            row = {"trials": size, "model": model, "outcome": outcome, "judged": figures["encoder"][outcome].n}
+            rows.append(row | {name: [f[outcome].value, f[outcome].low, f[outcome].high] for name, f in figures.items()})
+            cells = (
+                f"{name} {100 * f[outcome].value:.1f} [{100 * f[outcome].low:.1f}, {100 * f[outcome].high:.1f}]"
+                for name, f in figures.items()
+            )
+            print(f"{size:5} trials  {model:20} {outcome:7} {'  '.join(cells)}")
     result = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
         "seeds": options.seeds,
