@@ -19,19 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from palpate.evaluation.inputs import OUTCOMES
 from palpate.recipes.gentle_study import StudyConfig, frozen_training, learning_curve
 from palpate.recipes.outcome import model_name
-from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
-from palpate.recipes.touch_embedding import untrained
 
 MODELS = {"full": ("vision", "touch", "action"), "touch": ("touch", "action"), "looked-at": ("vision", "touch")}
-
-
-def untrained_like(encoder: Path, folder: Path) -> Path:
-    """Put an encoder of the same architecture and random weights into a folder; return where it is."""
-    trained = TouchBackbone.open(encoder)
-    plain = untrained(trained.encoder.config, 0)
-    weights = {f"encoder.{name}": tensor for name, tensor in plain.state_dict().items()}
-    TouchBackbone(replace(trained.run, weights=weights), plain).keep(folder)
-    return folder / FOLDER
 
 
 def main() -> None:
@@ -51,14 +40,13 @@ def main() -> None:
     models = tuple(MODELS[name] for name in options.models)
     seeds = tuple(range(options.seeds))
     config = StudyConfig(data=options.data, out=options.out, seeds=seeds, groups=("object",), models=models, base=base)
-    encoders = {"encoder": options.encoder, "untrained": untrained_like(options.encoder, options.out / "untrained")}
-    curve = learning_curve(config, encoders, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
+    curve = learning_curve(config, options.encoder, options.sizes, lambda line: print(line, flush=True), draws=options.draws)
     names = (base.features.name, replace(base.features, touch_encoder=options.encoder).name)
     rows = []
     for size, model in product(options.sizes, map(model_name, models)):
         study = curve[size]["encoder"]
         tables = {"imagenet": study.select(model, "object", backbone=names[0])}
-        tables |= {name: curve[size][name].select(model, "object", backbone=names[1]) for name in encoders}
+        tables |= {name: other.select(model, "object", backbone=names[1]) for name, other in curve[size].items()}
         figures = {name: study.accuracy(some) for name, some in tables.items()}
         figures |= {f"less {name}": study.difference(tables["encoder"], tables[name]) for name in ("imagenet", "untrained")}
         for outcome in OUTCOMES:

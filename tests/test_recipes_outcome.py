@@ -203,15 +203,17 @@ def test_a_learning_curve_compares_two_networks_for_touch_on_the_same_trials(gen
     from palpate.recipes.gentle_study import FULL as BOTH
     from palpate.recipes.gentle_study import StudyConfig, learning_curve
 
-    encoder = encoder_run(tmp_path / "encoder")
+    encoder = encoder_run(tmp_path / "encoder", seed=2)
     base = small_training(gentle_data, tmp_path)
     config = StudyConfig(
         data=gentle_data, out=tmp_path / "out", seeds=(0,), groups=("trial",), models=(BOTH,), base=base, workers=1
     )
-    studies = learning_curve(config, {"encoder": encoder}, (6, 40), lambda line: None, draws=2)
+    studies = learning_curve(config, encoder, (6, 40), lambda line: None, draws=2)
     networks = (base.features.name, replace(base.features, touch_encoder=encoder).name)
-    for size, by_encoder in studies.items():
-        study = by_encoder["encoder"]
+    for size, by_network in studies.items():
+        trained, random = (study.select(FULL, "trial", backbone=networks[1])[0] for study in by_network.values())
+        assert list(by_network) == ["encoder", "untrained"] and not np.array_equal(trained.probs, random.probs)
+        study = by_network["encoder"]
         plain, felt = (study.select(FULL, "trial", backbone=name) for name in networks)
         draws = 2 if size == 6 else 1  # of 48 trials
         for tables in (plain, felt):

@@ -103,6 +103,16 @@ def test_a_run_keeps_the_encoder_when_the_folder_it_came_from_is_gone(pictures, 
         TouchBackbone.kept(tmp_path / "policy", {"fingerprint": "of a version that read the class token alone"})
 
 
+def test_the_untrained_control_is_of_the_same_architecture_and_its_run_says_what_it_is(pictures, tmp_path):
+    trained = TouchBackbone.open(encoder_run(tmp_path / "trained", seed=2))  # any weights but those of the control
+    trained.untrained().keep(tmp_path)
+    control = TouchBackbone.open(tmp_path / FOLDER)
+    assert control.encoder.config == trained.encoder.config and control.fingerprint() == trained.untrained().fingerprint()
+    assert control.fingerprint() != trained.fingerprint() != trained.untrained(seed=1).fingerprint() != control.fingerprint()
+    assert control.run.extra["untrained"] and not control.run.metrics and "untrained" not in trained.run.extra
+    assert np.abs(control.features(pictures, "digit") - trained.features(pictures, "digit")).max() > 1e-3
+
+
 def test_runs_of_another_kind_or_architecture_are_refused_with_a_way_out(run, tmp_path):
     way_out = "give the folder of a finished run of `palpate train touch`"
     with pytest.raises(RunError, match=f"run.json is missing.*{way_out}"):

@@ -6,10 +6,10 @@ of changes too; the paper's see features as they are. Differences are paired ove
 the study, so that an interrupted one goes on.
 """
 
-import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,11 +131,9 @@ class StudyConfig:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What finished parts depend on, as JSON values; seeds, tables and targets may be added later."""
-        paths = {"data": self.data, "probe": (self.probe,), "real": () if self.real is None else (self.real,)}
-        same = {name: [str(path.resolve()) for path in some] for name, some in paths.items()}
-        same |= {"sensors": self.sensors, "shape": self.shape.to_dict(), "epochs": self.epochs}
-        return json.loads(json.dumps({**same, "batch_size": self.batch_size, "folds": self.folds}))
+        """What finished parts depend on; seeds, tables and targets may be added later."""
+        names = ("data", "probe", "real", "sensors", "epochs", "batch_size", "folds")
+        return {name: getattr(self, name) for name in names} | {"shape": self.shape.to_dict()}
 
     @property
     def variants(self) -> dict[str, Variant]:
@@ -260,9 +258,12 @@ def _judge(config: StudyConfig, name: str, seed: int) -> Judged:
     """Judge one variant or baseline of one seed by all its tasks, or read what was found before."""
     folder = config.out / f"seed-{seed}" / f"judged-{config.pool}-{slug(name)}"
 
+    @cache
+    def touches(real: bool) -> FeltTouches:
+        return _felt(config, real)
+
     def judged(task: Task) -> dict[str, Any]:
-        every = _felt(config, False)
-        felt = _felt(config, True) if task.real else every
+        every, felt = touches(False), touches(task.real)
         if task.sensors != "all":
             felt = felt.take(np.flatnonzero(felt.sensor == config.sensors[0 if task.sensors == "first" else -1]))
         if task.target == "neighbours":

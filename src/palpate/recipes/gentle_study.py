@@ -3,8 +3,7 @@
 The evidence behind docs/gentle.md; `benchmarks/modalities.py` runs it.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from palpate.perception.views import OBJECT_SIDE, VIEW_SIZE
 from palpate.recipes.outcome import OutcomeConfig, load_samples, model_name, train_missing
 from palpate.recipes.outcome_data import CLEAR, Degradation, FeatureSettings, gentle_rows
 from palpate.recipes.study_folder import claim
+from palpate.recipes.touch_backbone import FOLDER, TouchBackbone
 from palpate.recipes.workers import LocalWorkers, prepare_worker
 from palpate.sensors.camera import CameraConfig
 
@@ -50,11 +50,11 @@ class StudyConfig:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What predictions depend on beside model, group and seed, as JSON values."""
+        """What predictions depend on beside model, group and seed."""
         same = asdict(replace(self.base, data=self.data))
         for name in ("out", "modalities", "group", "seed", "final", "ablations", "resume"):
             del same[name]
-        return json.loads(json.dumps(same, default=lambda path: str(path.resolve())))
+        return same
 
 
 def frozen_training(data: Path, out: Path, *, epochs: int, width: int, image_size: int) -> OutcomeConfig:
@@ -104,29 +104,32 @@ def cross_validations(config: StudyConfig, tell: Callable[[str], None]) -> list[
 
 
 def learning_curve(
-    config: StudyConfig, encoders: Mapping[str, Path], sizes: Sequence[int], tell: Callable[[str], None], *, draws: int = 5
+    config: StudyConfig, encoder: Path, sizes: Sequence[int], tell: Callable[[str], None], *, draws: int = 5
 ) -> dict[int, dict[str, Study]]:
-    """Return, by number of trials and touch encoder, predictions with touch seen by the ImageNet network and by it (backbones of a study).
+    """Return, by number of trials and then by `encoder` and `untrained`, predictions with touch seen by the ImageNet network and by it.
+
+    The two are backbones of a study; `untrained` is the same encoder with random weights.
 
     A small size is learned from several times, each time from other trials and with seeds of its own: which trials they were changes more
     than the seed does.
 
     Args:
         config: data of at least the largest size; each model is trained with every network. The seeds of every further draw follow on.
-        encoders: runs of `palpate train touch`, by name.
+        encoder: run of `palpate train touch`.
         sizes: numbers of trials.
         tell: gets a line for each part that is done.
         draws: how often a size is learned from at most; the data may hold fewer that share no trial.
     """
-    networks: dict[str, Path | None] = {"imagenet": None, **encoders}
+    TouchBackbone.open(encoder).untrained().keep(config.out / "untrained")
+    networks = {"imagenet": None, "encoder": encoder, "untrained": config.out / "untrained" / FOLDER}
     trials = len(np.unique(gentle_rows(open_dataset(config.data)).trial))
     found = {}
     for size in sizes:
         tables: dict[str, list[PredictionTable]] = {name: [] for name in networks}
         for draw in range(min(draws, max(trials // size, 1))):
             part = (draw * size, (draw + 1) * size)
-            for name, encoder in networks.items():
-                settings = replace(config.base.features, touch_encoder=encoder)
+            for name, network in networks.items():
+                settings = replace(config.base.features, touch_encoder=network)
                 some = replace(
                     config,
                     base=replace(config.base, features=settings, trials=part),
@@ -135,7 +138,7 @@ def learning_curve(
                 )
                 tables[name] += [t for t in cross_validations(some, lambda line: None) if t.ablation == "none"]
             tell(f"{size} trials, from number {part[0]}: done")
-        found[size] = {name: Study([*tables["imagenet"], *tables[name]]) for name in encoders}
+        found[size] = {name: Study([*tables["imagenet"], *tables[name]]) for name in ("encoder", "untrained")}
     return found
 
 

@@ -80,8 +80,8 @@ class PouringStudy:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What finished parts depend on, as JSON values."""
-        same = {
+        """What finished parts depend on."""
+        return {
             "demos": str(self.demos.resolve()),
             "starts": self.starts,
             "trials": self.trials,
@@ -89,7 +89,6 @@ class PouringStudy:
             "training": asdict(self.training),
             "world": asdict(self.world),
         }
-        return json.loads(json.dumps(same))
 
     @property
     def rows(self) -> dict[str, tuple[str, EncoderMode]]:

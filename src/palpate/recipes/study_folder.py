@@ -9,16 +9,17 @@ from palpate.core.errors import RunError
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Note a study's settings (JSON values) in its folder.
+    """Note a study's settings (JSON values, paths and tuples of them) in its folder.
 
     Raises:
         RunError: the folder holds a study with other settings.
     """
     path = folder / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
+    text = json.dumps(settings, indent=1, default=lambda place: str(Path(place).resolve())) + "\n"
+    if path.exists() and json.loads(path.read_text()) != json.loads(text):
         raise RunError(f"{folder} holds a study with other settings; choose another folder, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=1) + "\n")
+    path.write_text(text)
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:

@@ -23,6 +23,7 @@ from palpate.learning.features import weight_bytes
 from palpate.models.touch_encoder import TouchEncoder
 from palpate.perception.views import changed
 from palpate.recipes.anytouch import RECIPE, load_encoder
+from palpate.recipes.touch_embedding import untrained
 from palpate.recipes.touch_frames import sensor_name, square
 
 FOLDER = "touch_encoder"
@@ -87,6 +88,13 @@ class TouchBackbone:
                 f"version's ({READING}); train it again"
             )
         return backbone
+
+    def untrained(self, seed: int = 0) -> Self:
+        """Return an encoder of the same architecture with random weights, as a control; its run says `untrained` and has no figures."""
+        plain = untrained(self.encoder.config, seed)
+        weights = {f"encoder.{name}": tensor for name, tensor in plain.state_dict().items()}
+        run = replace(self.run, weights=weights, metrics={}, extra={**self.run.extra, "untrained": True})
+        return type(self)(run, plain.requires_grad_(False))
 
     def keep(self, folder: Path) -> None:
         """Put a copy into the folder of a run that uses it.

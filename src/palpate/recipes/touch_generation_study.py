@@ -4,7 +4,6 @@ All encoders are judged on the same touches of the same objects. An untrained on
 stand beside them. Finished parts are kept in the folder of the study, so that an interrupted one goes on.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -69,9 +68,8 @@ class GenerationStudy:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What finished parts depend on, as JSON values."""
-        same = {"data": str(self.data.resolve()), "tune": self.tune, "held_out": self.held_out, "train": asdict(self.train)}
-        return json.loads(json.dumps(same))
+        """What finished parts depend on."""
+        return {"data": str(self.data.resolve()), "tune": self.tune, "held_out": self.held_out, "train": asdict(self.train)}
 
 
 def run_generation_study(config: GenerationStudy, tell: Callable[[str], None]) -> dict[str, Any]:
